@@ -1,0 +1,61 @@
+# Every target installs what it needs into .venv first, from requirements.lock: exact versions, with hashes.
+SHELL := /bin/bash
+PYTHON ?= python3
+SERVE ?= 1
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+UV_VERSION := 0.13.9
+SQL := dbt/models dbt/tests
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo dev test check bench format lock clean
+
+help: ## say what each target does
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+install: $(STAMP) ## install into .venv
+
+$(STAMP): requirements.lock pyproject.toml Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "Python 3.11 to 3.13 is needed; name one with: make PYTHON=python3.12"; exit 1; }
+	@echo "Installing into $(VENV) (once)."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## made traffic, the whole pipeline, then the UI (SERVE=0 ends after the run)
+	@$(BIN)/audit demo $(if $(filter 0,$(SERVE)),--no-serve,--serve)
+
+dev: $(STAMP) ## serve Dagster on the data that is there
+	@$(BIN)/audit dev
+
+test: $(STAMP) ## all tests
+	@$(BIN)/python -m pytest
+
+check: $(STAMP) ## formatting, linters, types, layers, rules, definitions, BigQuery SQL
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+	@$(BIN)/pyright --warnings >/dev/null || $(BIN)/pyright --warnings
+	@$(BIN)/sqruff lint --config dbt/.sqruff dbt/models
+	@$(BIN)/lint-imports >/dev/null || $(BIN)/lint-imports
+	@$(BIN)/audit rules check
+	@$(BIN)/dg check defs
+	@$(BIN)/python -m audit_assets_tests.bigquery_models
+	@echo "all checks passed"
+
+bench: $(STAMP) ## the figures the README quotes
+	@$(BIN)/python -m benchmarks
+
+format: $(STAMP) ## write the formatting that check asks for
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+	@$(BIN)/sqruff fix --config dbt/.sqruff dbt/models
+
+lock: ## resolve requirements.lock again
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header -o requirements.lock
+
+clean: ## remove local state, keep the installation
+	@test ! -x $(BIN)/audit || $(BIN)/audit source stop
+	@rm -rf .audit .cache

@@ -1,0 +1,1 @@
+"""Telling people: what a finding looks like where it is read."""

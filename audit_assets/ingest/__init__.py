@@ -1,0 +1,1 @@
+"""Bringing rows in: source windows, normalising, sync modes, state, rejects and repair."""

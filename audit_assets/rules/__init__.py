@@ -1,0 +1,1 @@
+"""Alert rules: YAML to values, and judging facts against them; pure."""

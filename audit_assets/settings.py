@@ -1,0 +1,97 @@
+"""The environment as one frozen value: addresses and secrets, nothing a human judges (that is YAML)."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+Destination = Literal["duckdb", "stdout"]
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used. The message names the variable and the mend, never its value."""
+
+
+def _from_project_root(value: Any) -> Any:
+    """Relative paths mean the same from every working folder."""
+    return PROJECT_ROOT / Path(str(value)).expanduser()
+
+
+ProjectPath = Annotated[Path, BeforeValidator(_from_project_root)]
+
+
+class Settings(BaseSettings):
+    """Where things are. Every field has a default with which all runs locally, embedded."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True, hide_input_in_errors=True
+    )
+
+    home: ProjectPath = Field(PROJECT_ROOT / ".audit", validation_alias="AI_AUDIT_HOME")
+    environment: str = Field("local", validation_alias="AI_AUDIT_ENV", pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    configured_source_url: SecretStr | None = Field(None, validation_alias="AI_AUDIT_SOURCE_URL")
+    destination: Destination = Field("duckdb", validation_alias="AI_AUDIT_WAREHOUSE_DESTINATION")
+    configured_duckdb_path: ProjectPath | None = Field(None, validation_alias="AI_AUDIT_DUCKDB_PATH")
+    state_file: ProjectPath = Field(
+        PROJECT_ROOT / ".cache/ai-audit-sync-state.json", validation_alias="AI_AUDIT_STATE_FILE"
+    )
+    policy_file: ProjectPath = Field(PROJECT_ROOT / "observability/sync.yaml", validation_alias="AI_AUDIT_SYNC_POLICY")
+    rules_folder: ProjectPath = Field(PROJECT_ROOT / "observability/alerts/ai-audit", validation_alias="AI_AUDIT_RULES")
+    dashboard_url: str = Field("http://localhost:8050", validation_alias="AI_AUDIT_DASHBOARD_URL")
+    app_url: str = Field("http://localhost:3000", validation_alias="AI_AUDIT_APP_URL")
+    docs_url: str = Field("docs", validation_alias="AI_AUDIT_DOCS_URL")
+    dagster_url: str = Field("http://localhost:3333", validation_alias="AI_AUDIT_DAGSTER_URL")
+
+    @property
+    def duckdb_path(self) -> Path:
+        return self.configured_duckdb_path or self.home / "warehouse.duckdb"
+
+    @property
+    def lock_path(self) -> Path:
+        """The lock lies beside the file it guards, so that two homes on one warehouse still exclude each other."""
+        return self.duckdb_path.with_name(self.duckdb_path.name + ".lock")
+
+    @property
+    def snapshot_folder(self) -> Path:
+        return self.home / "published"
+
+    @property
+    def postgres_folder(self) -> Path:
+        return self.home / "postgres"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+    @property
+    def dbt_target(self) -> Path:
+        return self.home / "dbt"
+
+    @property
+    def source_url(self) -> str:
+        """The application's Postgres, or the embedded one while it runs.
+
+        Raises SettingsError where there is neither. The value may hold a password: never log it.
+        """
+        if self.configured_source_url is not None:
+            return self.configured_source_url.get_secret_value()
+        address = self.postgres_folder / "url"
+        if address.exists():
+            return address.read_text().strip()
+        raise SettingsError(
+            "there is no source: set AI_AUDIT_SOURCE_URL to the application's Postgres, "
+            "or start the embedded one with `audit source start`"
+        )
+
+
+def read_settings(env_file: Path | None = PROJECT_ROOT / ".env") -> Settings:
+    """Settings from the environment, over those of `.env`. Raises SettingsError naming the variable at fault."""
+    try:
+        return Settings(_env_file=env_file)  # type: ignore[call-arg]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{name}: {first['msg']}; see .env.example for what it takes") from None

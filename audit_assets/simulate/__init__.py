@@ -1,0 +1,1 @@
+"""Made worlds: an embedded Postgres, believable traffic, loading of real files."""

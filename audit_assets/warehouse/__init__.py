@@ -1,0 +1,1 @@
+"""Where rows live: the warehouse protocol, its engines, and the published snapshot readers use."""

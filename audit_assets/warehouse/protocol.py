@@ -1,0 +1,178 @@
+"""What a warehouse must be able to do, and the values that pass in and out of it. Engines lie beside this file."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+
+Mode = Literal["delta", "full", "days"]
+
+
+class WarehouseError(Exception):
+    """The warehouse cannot be used now. The message says why and what mends it."""
+
+
+class WarehouseLockedError(WarehouseError):
+    """Another process holds the warehouse for longer than this one waits."""
+
+
+@dataclass(frozen=True)
+class DayWindow:
+    """`start` <= created_at < `end` (UTC): part of the UTC day `day`. None stands for rows outside all days, and for
+    spans of several."""
+
+    day: date | None
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """Rows on their way: as the source hands them over, and the SELECT (DuckDB's dialect, over `incoming`) that
+    makes raw rows of them, with `reject_reason` and `created_at_text`. Lazy, and good for one reading."""
+
+    rows: pa.RecordBatchReader
+    normalising_sql: str
+
+
+@dataclass(frozen=True)
+class LoadCounts:
+    """What one load did, in rows. `rejected` counts source rows by reason."""
+
+    read: int = 0
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    rejected: dict[str, int] = field(default_factory=dict[str, int])
+
+    def __add__(self, other: "LoadCounts") -> "LoadCounts":
+        reasons = sorted({*self.rejected, *other.rejected})
+        return LoadCounts(
+            self.read + other.read,
+            self.added + other.added,
+            self.changed + other.changed,
+            self.removed + other.removed,
+            {reason: self.rejected.get(reason, 0) + other.rejected.get(reason, 0) for reason in reasons},
+        )
+
+
+@dataclass(frozen=True)
+class Load:
+    """One load's outcome: its counts, and the UTC days whose rows it changed."""
+
+    counts: LoadCounts
+    days: tuple[date, ...]
+
+
+@dataclass(frozen=True)
+class LoadTerms:
+    """How rows come in. With `replace` the window holds just these rows afterwards; added rows created before
+    `late_before` (UTC) are recorded as repaired, since no delta would have brought them."""
+
+    sync_id: str
+    mode: str
+    synced_at: datetime
+    replace: bool
+    late_before: datetime | None
+
+
+@dataclass(frozen=True)
+class SyncRun:
+    """One row of ai_audit_sync_state. Times are UTC; `watermark` is how far the source has been read."""
+
+    sync_id: str
+    mode: str
+    status: Literal["running", "succeeded", "failed"]
+    window_start: datetime | None
+    window_end: datetime | None
+    started_at: datetime
+    last_synced_at: datetime | None
+    sync_duration_ms: int
+    counts: LoadCounts
+    source_max_created_at: datetime | None
+    watermark: datetime | None
+    oldest_write_seconds: float | None
+    sessions_visible: bool | None
+    error: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """Column → value, as the table has them."""
+        return {
+            "sync_id": self.sync_id,
+            "mode": self.mode,
+            "status": self.status,
+            "window_start": self.window_start,
+            "window_end": self.window_end,
+            "started_at": self.started_at,
+            "last_synced_at": self.last_synced_at,
+            "sync_duration_ms": self.sync_duration_ms,
+            "records_read": self.counts.read,
+            "records_synced": self.counts.added + self.counts.changed,
+            "records_added": self.counts.added,
+            "records_changed": self.counts.changed,
+            "records_removed": self.counts.removed,
+            "records_rejected": sum(self.counts.rejected.values()),
+            "source_max_created_at": self.source_max_created_at,
+            "watermark": self.watermark,
+            "oldest_write_seconds": self.oldest_write_seconds,
+            "sessions_visible": self.sessions_visible,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class SyncPosition:
+    """Where the next sync starts from; None where nothing has happened yet. Times are UTC."""
+
+    watermark: datetime | None
+    last_repair_at: datetime | None
+
+
+class WarehouseWriter(Protocol):
+    """One exclusive session. Every method commits whole or not at all."""
+
+    def position(self) -> SyncPosition:
+        """The newest committed watermark, and when the last full repair that succeeded began."""
+        ...
+
+    def load(
+        self, incoming: Incoming, window: DayWindow, terms: LoadTerms, run_after: Callable[[Load], SyncRun]
+    ) -> Load:
+        """Brings the rows into the window, and saves `run_after(load)` in the same commit."""
+        ...
+
+    def load_new(self, incoming: Incoming, span: DayWindow, run_after: Callable[[Load], SyncRun]) -> Load | None:
+        """As `load`, for a span of whole days that hold nothing yet, in one stream. None, and nothing kept, where a
+        row is refused or an id doubled: then the span is to be loaded day by day."""
+        ...
+
+    def record(self, run: SyncRun) -> None:
+        """Writes or rewrites the run's row."""
+        ...
+
+    def doubled_days(self) -> tuple[date, ...]:
+        """UTC days that hold an id which another day holds too."""
+        ...
+
+    def refuse_doubles(self, sync_id: str, mode: str, synced_at: datetime) -> Load:
+        """Keeps the newest row of each id that several days hold, and refuses the others as `duplicate_id`."""
+        ...
+
+    def held_days(self, first: date, last: date) -> tuple[date, ...]:
+        """The UTC days from `first` to `last` that hold rows or rejects."""
+        ...
+
+
+class Warehouse(Protocol):
+    """A place for rows. One writer at a time; readers use the published snapshot."""
+
+    def writer(self, purpose: str) -> AbstractContextManager[WarehouseWriter]:
+        """Exclusive access, released at exit. Raises WarehouseLockedError, WarehouseError."""
+        ...
+
+    def let_others_in(self) -> None:
+        """A pause between two days of a long run, in which whoever waits for the lock gets it."""
+        ...

@@ -1,0 +1,98 @@
+"""The tables the sync writes: names, columns, types and what one row is. DuckDB types; all times are UTC."""
+
+SCHEMA = "analytics"
+
+RAW_COLUMNS: dict[str, str] = {
+    "id": "varchar",
+    "workflow_id": "varchar",
+    "capability": "varchar",
+    "provider": "varchar",
+    "created_at": "timestamptz",
+    "status": "varchar",
+    "error_flag": "boolean",
+    "duration_ms": "varchar",
+    "model": "varchar",
+    "model_parameters": "varchar",
+    "completion_id": "varchar",
+    "prompt_tokens": "varchar",
+    "completion_tokens": "varchar",
+    "source_documents": "varchar",
+    "snapshot_id": "varchar",
+    "drill_id": "varchar",
+    "prompt_length": "bigint",
+    "row_hash": "varchar",
+    "synced_at": "timestamptz",
+}
+
+# One row per sync run. `watermark` is the created_at up to which the source has been read.
+SYNC_STATE_COLUMNS: dict[str, str] = {
+    "sync_id": "varchar",
+    "mode": "varchar",
+    "status": "varchar",
+    "window_start": "timestamptz",
+    "window_end": "timestamptz",
+    "started_at": "timestamptz",
+    "last_synced_at": "timestamptz",
+    "sync_duration_ms": "bigint",
+    "records_read": "bigint",
+    "records_synced": "bigint",
+    "records_added": "bigint",
+    "records_changed": "bigint",
+    "records_removed": "bigint",
+    "records_rejected": "bigint",
+    "source_max_created_at": "timestamptz",
+    "watermark": "timestamptz",
+    "oldest_write_seconds": "double",
+    "sessions_visible": "boolean",
+    "error": "varchar",
+}
+
+# One row per kind of refused source row: `row_count` source rows share day, reason, id, time text and content hash.
+REJECT_COLUMNS: dict[str, str] = {
+    "reject_day": "date",
+    "reason": "varchar",
+    "source_id": "varchar",
+    "created_at_text": "varchar",
+    "row_hash": "varchar",
+    "row_count": "bigint",
+    "first_seen_at": "timestamptz",
+    "last_seen_at": "timestamptz",
+}
+
+# One row per raw row that a later sync changed, removed or found missing; `before` is the version that was there.
+REPAIR_DIFF_COLUMNS: dict[str, str] = {
+    "sync_id": "varchar",
+    "recorded_at": "timestamptz",
+    "mode": "varchar",
+    "change": "varchar",
+    "id": "varchar",
+    "created_at": "timestamptz",
+    "before": "varchar",
+    "after": "varchar",
+}
+
+# One row per UTC day that holds or held rows. `loads` counts commits that changed the day, `loads_built` is its
+# value when the models last read the day, `builds` counts those builds: so a killed run leaves its work visible.
+DAY_COLUMNS: dict[str, str] = {
+    "date": "date",
+    "loads": "bigint",
+    "loads_built": "bigint",
+    "builds": "bigint",
+}
+
+TABLES: dict[str, dict[str, str]] = {
+    "ai_audit_logs": RAW_COLUMNS,
+    "ai_audit_sync_state": SYNC_STATE_COLUMNS,
+    "ai_audit_rejects": REJECT_COLUMNS,
+    "ai_audit_repair_diff": REPAIR_DIFF_COLUMNS,
+    "ai_audit_days": DAY_COLUMNS,
+}
+
+
+def create_statements() -> list[str]:
+    """DDL that makes the schema and its tables where they are absent."""
+    statements = [f"create schema if not exists {SCHEMA}"]
+    for table, columns in TABLES.items():
+        listed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+        statements.append(f"create table if not exists {SCHEMA}.{table} ({listed})")
+    return statements

@@ -1,0 +1,1 @@
+"""Tests of the dbt models, on a real DuckDB file and on Google's analyzer."""

@@ -1,0 +1,92 @@
+"""Facts and rules that the tests of this folder and of alerting/ are about, made by hand."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from audit_assets.rules.facts import TABLES
+from audit_assets.rules.load import load_rule, load_rules
+from audit_assets.rules.model import Rule, RuleSet
+from audit_assets.settings import PROJECT_ROOT
+
+SHIPPED = PROJECT_ROOT / "observability/alerts/ai-audit"
+
+NOW = datetime(2026, 11, 23, 14, 5, tzinfo=UTC)
+TODAY = date(2026, 11, 23)
+YESTERDAY = TODAY - timedelta(days=1)
+LAST_STEP = datetime(2026, 11, 23, 13, 45, tzinfo=UTC)
+
+# A rule as short as one can be; tests change a line of it.
+PLAIN = """\
+id: volume_spike
+title: Spike
+description: Too many calls.
+watch: ai_audit_capability_anomalies
+per: [capability]
+window: running_and_last_closed_day
+fires_when: interaction_count > 1.75 * median_14d
+value: interaction_count
+baseline: median_14d
+baseline_is: the median of 14 days
+threshold: 1.75 * median_14d
+unit: count
+severity: error
+colour: "#7C3AED"
+runbook: volume_spike
+examples:
+  fires:
+    - {interaction_count: 176, median_14d: 100}
+  does_not_fire:
+    - {interaction_count: 175, median_14d: 100}
+"""
+
+
+def written(folder: Path, text: str, name: str = "volume_spike.yaml") -> Path:
+    """`text` as a rule file of `folder`."""
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def changed(line: str) -> str:
+    """PLAIN with the line of the same field replaced by `line`."""
+    field = line.split(":")[0]
+    lines = [line if old.split(":")[0] == field else old for old in PLAIN.splitlines()]
+    assert line in lines
+    return "\n".join(lines) + "\n"
+
+
+def complaints(folder: Path, text: str, name: str = "volume_spike.yaml") -> list[str]:
+    """What is said of a file that holds `text`; empty where it loads."""
+    outcome = load_rule(written(folder, text, name))
+    return [] if isinstance(outcome, Rule) else [str(problem) for problem in outcome.problems]
+
+
+def shipped_rules() -> RuleSet:
+    return load_rules(SHIPPED)
+
+
+def shipped(rule_id: str) -> Rule:
+    rule = shipped_rules().rule(rule_id)
+    assert rule is not None
+    return rule
+
+
+def days(*rows: Mapping[str, Any]) -> pl.DataFrame:
+    """Rows of ai_audit_capability_anomalies; today, `chat` and `ok` where a row does not say otherwise."""
+    usual = {"date": TODAY, "capability": "chat", "evaluation_status": "ok"}
+    return _frame("ai_audit_capability_anomalies", usual, rows)
+
+
+def steps(*rows: Mapping[str, Any]) -> pl.DataFrame:
+    """Rows of ai_audit_capability_grid; the last closed step, `chat` and `local` where a row does not say."""
+    usual = {"step_start": LAST_STEP, "capability": "chat", "environment": "local"}
+    return _frame("ai_audit_capability_grid", usual, rows)
+
+
+def _frame(table: str, usual: Mapping[str, Any], rows: tuple[Mapping[str, Any], ...]) -> pl.DataFrame:
+    schema = dict(TABLES[table].schema)
+    return pl.DataFrame([{**dict.fromkeys(schema), **usual, **row} for row in rows], schema=schema, orient="row")

@@ -1,0 +1,240 @@
+"""The rule language: what it refuses, with which words, and that nothing it accepts is true by accident."""
+
+from collections.abc import Mapping
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit_assets.rules.expression import ExpressionError, condition, figure
+from audit_assets.rules.facts import TABLES
+from audit_assets.rules.rows import example_rows
+
+DAYS = "ai_audit_capability_anomalies"
+GRID = "ai_audit_capability_grid"
+
+pytestmark = pytest.mark.requirement("R37")
+
+
+def refusal(text: str, watch: str = GRID) -> str:
+    with pytest.raises(ExpressionError) as raised:
+        condition(text, watch)
+    return str(raised.value)
+
+
+def answer(text: str, watch: str = GRID, **row: float | str | None) -> bool | None:
+    return example_rows(TABLES[watch], row).select(condition(text, watch).polars).item()
+
+
+def test_zero_by_zero_is_not_above_anything():
+    assert answer("error_count / success_count > 0.05", error_count=0, success_count=0) is None
+
+
+def test_something_by_zero_is_not_judged():
+    assert answer("error_count / success_count > 0.05", error_count=7, success_count=0) is None
+    assert answer("error_count % success_count > 0", error_count=7, success_count=0) is None
+
+
+def test_a_bracketed_signed_or_called_divisor_is_guarded_too():
+    for divisor in (
+        "(success_count + unknown_count)",
+        "-success_count",
+        "abs(success_count)",
+        "(abs((success_count)))",
+    ):
+        assert answer(f"error_count / {divisor} > -1", error_count=0, success_count=0, unknown_count=0) is None
+
+
+def test_a_guarded_division_still_divides_from_left_to_right():
+    counts = {"error_count": 24, "success_count": 4, "unknown_count": 3}
+    assert answer("error_count / success_count / unknown_count = 2", **counts) is True
+    assert answer("error_count / success_count * unknown_count = 18", **counts) is True
+    assert answer("error_count / (success_count / unknown_count) = 18", **counts) is True
+
+
+def test_counts_divide_into_shares_and_not_into_whole_numbers():
+    assert answer("error_count / success_count > 0.05", error_count=1, success_count=10) is True
+
+
+def test_a_share_equal_to_the_threshold_is_not_above_it():
+    assert answer("error_count / (success_count + error_count) > 0.05", error_count=5, success_count=95) is False
+
+
+@pytest.mark.parametrize("text", ["sum(error_count) > 1", "MAX(error_count) > 1", "count(error_count) > 1"])
+def test_an_aggregate_is_refused_since_it_would_look_at_all_rows(text: str):
+    assert "looks at many rows; a condition sees one row" in refusal(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["lag(error_count) > 1", "error_count over (partition by capability) > 1", "rank(error_count) > 1"]
+)
+def test_a_window_function_is_refused(text: str):
+    assert "looks at many rows" in refusal(text)
+
+
+def test_percent_is_refused_since_it_would_be_an_alias():
+    assert refusal("error_count > 5 percent") == "percent is not part of the rule language; write 0.05 for 5 %"
+    assert refusal("error_count > 5 %") == "% is a remainder here; write 0.05 for 5 %"
+
+
+@pytest.mark.parametrize(
+    "text", ["error_count > 5 as surge", "error_count > 5 error_count", "error_count > 5 null", "error_count null"]
+)
+def test_an_alias_is_refused_under_any_name(text: str):
+    assert refusal(text)
+
+
+@pytest.mark.parametrize("text", ["now() > 5", "step_start > 5", "date + interval '1 day' > date", "current_date > 1"])
+def test_clocks_and_times_are_refused(text: str):
+    assert "let a column hold the minutes" in refusal(text)
+
+
+@pytest.mark.parametrize("text", ["1 > 0", "0/0 > 0.05", "not 1 = 2"])
+def test_a_condition_without_a_column_is_refused(text: str):
+    assert refusal(text) == f"names no column of {GRID}, so it says the same for every row"
+
+
+@pytest.mark.parametrize("text", ["error_count", "error_count + 1", "error_count and success_count", "capability"])
+def test_a_condition_that_is_no_yes_or_no_is_refused(text: str):
+    assert refusal(text)
+
+
+def test_an_unknown_column_is_told_with_what_may_be_meant():
+    assert refusal("eror_count > 1") == f"eror_count: unknown column of {GRID}; did you mean error_count?"
+    assert refusal("Error_Count > 1").endswith("did you mean error_count?")
+    assert refusal("median_14d > 1") == f"median_14d: unknown column of {GRID}"
+    assert refusal("true").startswith("true: unknown column")
+
+
+def test_an_unknown_function_is_told_with_what_may_be_meant():
+    assert refusal("rond(error_count) > 1") == "rond: unknown function; did you mean round?"
+    assert refusal("sqrt(error_count) > 1").endswith("; known are abs, coalesce, nullif, round")
+
+
+def test_a_chained_comparison_is_refused_since_it_would_compare_a_yes_with_a_number():
+    assert refusal("1 < error_count < 5") == "compares twice in a row at `<`; join comparisons with `and`"
+    assert refusal("error_count > 1 is null")
+    assert answer("1 < error_count and error_count < 5", error_count=9) is False
+
+
+def test_a_comparison_with_null_is_refused_but_asking_for_null_is_not():
+    assert refusal("error_count > null") == "null compares with nothing; write `is null`"
+    assert answer("error_count is null", error_count=None) is True
+    assert answer("error_count is not null", error_count=None) is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "error_count >",
+        "(error_count > 1",
+        "error_count > 1)",
+        "error_count > 1; drop table x",
+        "error_count > 1 -- and so on",
+        "error_count > 1 /* so */",
+        '"error_count" > 1',
+        "error_count == 1",
+        "error_count::int > 1",
+        "cast(error_count as int) > 1",
+        "error_count > (select 1)",
+        "error_count > '5'",
+        "capability > 5",
+        "error_count > 1, error_count > 2",
+        "error_count > 1 limit 1",
+        "error_count /",
+        "error_count / ) > 1",
+        "error_count > 1.75x",
+        "error_count > 1,75",
+        "case when error_count > 1 then true end",
+        "coalesce() > 1",
+        "abs(error_count, 1) > 1",
+        "error_count > 1 ≥ 2",
+        "(" * 200 + "error_count > 1" + ")" * 200,
+        "error_count > 1 or " * 60 + "error_count > 2",
+    ],
+)
+def test_what_is_not_in_the_language_is_refused(text: str):
+    assert refusal(text)
+
+
+@pytest.mark.parametrize("text", ["error_count > 1e400", "error_count > 1000000000000000", "error_count < -1e300"])
+def test_an_absurd_threshold_is_refused(text: str):
+    assert "is beyond any figure a rule judges" in refusal(text)
+
+
+def test_null_makes_the_answer_null_unless_the_rest_decides():
+    assert answer("error_count > 1", error_count=None) is None
+    assert answer("error_count > 1 and success_count > 1", error_count=None, success_count=0) is False
+    assert answer("error_count > 1 or success_count > 1", error_count=None, success_count=2) is True
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
+def test_nan_and_infinity_in_the_facts_are_not_judged(odd: float):
+    assert answer("interaction_count > mean_7d", DAYS, interaction_count=1, mean_7d=odd) is None
+    assert answer("mean_7d > interaction_count", DAYS, interaction_count=1, mean_7d=odd) is None
+
+
+def test_text_compares_with_text_in_single_quotes():
+    assert answer("evaluation_status != 'ok'", DAYS, evaluation_status="ok") is False
+    assert answer("capability in ('chat', 'it''s')", DAYS, capability="it's") is True
+    assert answer("capability = 'and'", DAYS, capability="and") is True
+
+
+def test_a_figure_is_a_number_or_a_constant():
+    assert figure("0.05", GRID).columns == ()
+    assert figure("error_count / success_count", GRID).columns == ("error_count", "success_count")
+    for text in ("capability", "error_count > 1", "sum(error_count)", "error_count errors"):
+        with pytest.raises(ExpressionError):
+            figure(text, GRID)
+
+
+COLUMNS = st.sampled_from(["error_count", "success_count", "capability", "date", "percent"])
+SIGNS = st.sampled_from(["(", ")", ",", "/", "%", "-", "+", "*", ">", "<=", "=", "--", '"'])
+VALUES = st.sampled_from(["0", "0.05", "7", "1e9", "'x'", "null"])
+KNOWN = st.sampled_from(["and", "or", "not", "is", "in", "between", "as", "over", "abs(", "coalesce(", "sum(", "now()"])
+WORDS = COLUMNS | SIGNS | VALUES | KNOWN
+
+
+@given(st.lists(WORDS, max_size=14).map(" ".join) | st.text(max_size=60))
+def test_any_text_is_refused_or_judges_row_by_row(text: str):
+    try:
+        expression = condition(text, GRID).polars
+    except ExpressionError:
+        return
+    rows = [
+        {"error_count": errors, "success_count": successes, "capability": "chat"}
+        for errors, successes in [(0, 0), (7, 0), (None, 3), (1, 20)]
+    ]
+    frames = [example_rows(TABLES[GRID], row) for row in rows]
+    together = pl.concat(frames).select(expression).to_series()
+    alone = [frame.select(expression).item() for frame in frames]
+    assert together.dtype == pl.Boolean()
+    assert together.to_list() == alone
+
+
+NUMBERS = {"error_count": st.integers(0, 5), "success_count": st.integers(0, 5), "unknown_count": st.integers(0, 5)}
+LEAVES = st.sampled_from([*NUMBERS, "0", "2", "7"])
+SUMS = st.recursive(LEAVES, lambda inner: st.tuples(inner, st.sampled_from(["+", "-", "*", "/"]), inner), max_leaves=8)
+
+
+def written_out(term: object) -> str:
+    return f"({written_out(term[0])} {term[1]} {written_out(term[2])})" if isinstance(term, tuple) else str(term)
+
+
+def worked_out(term: object, row: Mapping[str, int]) -> float | None:
+    """The same by hand: dividing by zero gives nothing, and nothing stays nothing."""
+    if not isinstance(term, tuple):
+        return float(row[term] if term in row else str(term))
+    left, right = worked_out(term[0], row), worked_out(term[2], row)
+    if left is None or right is None or (term[1] == "/" and right == 0):
+        return None
+    return {"+": left.__add__, "-": left.__sub__, "*": left.__mul__, "/": left.__truediv__}[term[1]](right)
+
+
+@given(SUMS, st.fixed_dictionaries(NUMBERS))
+def test_sums_come_out_as_worked_out_by_hand(term: object, row: dict[str, int]):
+    text = f"{written_out(term)} > error_count"
+    by_hand = worked_out(term, row)
+    assert answer(text, **row) == (None if by_hand is None else by_hand > row["error_count"])

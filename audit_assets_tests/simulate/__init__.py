@@ -1,0 +1,1 @@
+"""Tests of the made worlds: the embedded Postgres, traffic, loading."""

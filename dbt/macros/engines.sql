@@ -1,0 +1,118 @@
+{#- The places where DuckDB and BigQuery differ, and nowhere else. -#}
+
+{% macro timestamp_literal(text) -%}
+  {%- if target.type == 'bigquery' -%}timestamp '{{ text }}+00'{%- else -%}timestamptz '{{ text }}+00'{%- endif -%}
+{%- endmacro %}
+
+{#- Text without surrounding white space; null where nothing is left. -#}
+{% macro trimmed(text) -%}
+  {%- if target.type == 'bigquery' -%}
+    nullif(trim({{ text }}), '')
+  {%- else -%}
+    nullif(trim({{ text }}, ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(160)), '')
+  {%- endif -%}
+{%- endmacro %}
+
+{#- A number from text, or null; infinity and NaN are no numbers here. DuckDB alone would read 1_000. -#}
+{% macro safe_float(text) -%}
+  {%- if target.type == 'bigquery' -%}
+    if(is_inf(safe_cast({{ text }} as float64)) or is_nan(safe_cast({{ text }} as float64)), null, safe_cast({{ text }} as float64))
+  {%- else -%}
+    case
+      when isfinite(try_cast({{ text }} as double)) and not contains({{ text }}, '_') then try_cast({{ text }} as double)
+    end
+  {%- endif -%}
+{%- endmacro %}
+
+{#- A whole number of at least zero from text, or null. -#}
+{% macro safe_count(text) -%}
+  case
+    when {{ safe_float(text) }} between 0 and 9007199254740992 and floor({{ safe_float(text) }}) = {{ safe_float(text) }}
+      then cast({{ safe_float(text) }} as {{ 'int64' if target.type == 'bigquery' else 'bigint' }})
+  end
+{%- endmacro %}
+
+{#- The length of a JSON list given as text; null for anything else. -#}
+{% macro json_list_length(text) -%}
+  {%- if target.type == 'bigquery' -%}
+    array_length(json_query_array(safe.parse_json({{ text }}), '$'))
+  {%- else -%}
+    cast(case when json_valid({{ text }}) then case when json_type({{ text }}) = 'ARRAY' then json_array_length({{ text }}) end end as bigint)
+  {%- endif -%}
+{%- endmacro %}
+
+{#- Discrete percentiles (an observed value: the ceil(p × n)-th) of a group, prepared once and picked from.
+    DuckDB keeps the four values; BigQuery keeps the sorted group, which holds about ten million events. -#}
+{% macro latency_percentiles(number) -%}
+  {%- if target.type == 'bigquery' -%}
+    array_agg({{ number }} ignore nulls order by {{ number }})
+  {%- else -%}
+    quantile_disc({{ number }}, [0.5, 0.9, 0.95, 0.99])
+  {%- endif -%}
+{%- endmacro %}
+
+{% macro latency_percentile(percentiles, percent) -%}
+  {%- if target.type == 'bigquery' -%}
+    {{ percentiles }}[safe_offset(div({{ percent }} * array_length({{ percentiles }}) + 99, 100) - 1)]
+  {%- else -%}
+    {{ percentiles }}[{{ [50, 90, 95, 99].index(percent) + 1 }}]
+  {%- endif -%}
+{%- endmacro %}
+
+{#- The continuous median (mean of the middle two) of an array without nulls. -#}
+{% macro array_median(numbers) -%}
+  {%- if target.type == 'bigquery' -%}
+    (select percentile_cont(number, 0.5) over () from unnest({{ numbers }}) as number limit 1)
+  {%- else -%}
+    list_aggregate({{ numbers }}, 'quantile_cont', 0.5)
+  {%- endif -%}
+{%- endmacro %}
+
+{#- A day as a number, so that window frames count days and not rows. -#}
+{% macro day_number(day) -%}
+  {%- if target.type == 'bigquery' -%}unix_date({{ day }}){%- else -%}({{ day }} - date '1970-01-01'){%- endif -%}
+{%- endmacro %}
+
+{% macro add_days(day, count) -%}
+  {%- if target.type == 'bigquery' -%}
+    date_add({{ day }}, interval {{ count }} day)
+  {%- else -%}
+    ({{ day }} + {{ count }})
+  {%- endif -%}
+{%- endmacro %}
+
+{#- A table expression: one row per day from first to last, both included, in the column `name`. -#}
+{% macro days_in_range(first, last, name) -%}
+  {%- if target.type == 'bigquery' -%}
+    unnest(generate_date_array({{ first }}, {{ last }})) as {{ name }}
+  {%- else -%}
+    unnest(generate_series(cast({{ first }} as timestamp), cast({{ last }} as timestamp), interval 1 day)) as days ({{ name }})
+  {%- endif -%}
+{%- endmacro %}
+
+{#- A table expression: the starts of the 96 steps of 15 minutes of a UTC day, in the column `name`. -#}
+{% macro steps_of_day(day, name) -%}
+  {%- if target.type == 'bigquery' -%}
+    unnest(generate_timestamp_array(timestamp({{ day }}), timestamp_add(timestamp({{ day }}), interval 1425 minute), interval 15 minute)) as {{ name }}
+  {%- else -%}
+    unnest(generate_series(cast({{ day }} as timestamptz), cast({{ day }} as timestamptz) + interval 1425 minutes, interval 15 minutes)) as steps ({{ name }})
+  {%- endif -%}
+{%- endmacro %}
+
+{#- The start of the 15-minute step an instant lies in. -#}
+{% macro step_of(instant) -%}
+  {%- if target.type == 'bigquery' -%}
+    timestamp_seconds(div(unix_seconds({{ instant }}), 900) * 900)
+  {%- else -%}
+    make_timestamptz(epoch_us({{ instant }}) // 900000000 * 900000000)
+  {%- endif -%}
+{%- endmacro %}
+
+{#- A whole number as the contracts have it; DuckDB sums and counts conditions in 128 bits. -#}
+{% macro as_count(number) -%}
+  cast({{ number }} as {{ 'int64' if target.type == 'bigquery' else 'bigint' }})
+{%- endmacro %}
+
+{% macro as_text(value) -%}
+  cast({{ value }} as {{ 'string' if target.type == 'bigquery' else 'varchar' }})
+{%- endmacro %}

@@ -1,0 +1,54 @@
+{#- How a build replaces days: it empties the days it names and every day it produced, then inserts. A day that lost
+    its last row is therefore empty afterwards, and building a day twice gives the same table.
+    A dense table (`meta: {dense: true}`) is emptied from the first named day on: if a capability's only day goes,
+    its days of zero go with it. -#}
+
+{% macro replaces_onward() %}
+  {{ return(config.meta_get('dense', false)) }}
+{% endmacro %}
+
+{#- DuckDB: incremental_strategy 'replace_days', both statements in the materialisation's one transaction. -#}
+{% macro get_incremental_replace_days_sql(arguments) %}
+  {%- set columns = arguments['dest_columns'] | map(attribute='quoted') | join(', ') -%}
+  delete from {{ arguments['target_relation'] }}
+  where
+    date in (select date from {{ arguments['temp_relation'] }})
+    {%- if replaces_onward() %}
+    or date >= {{ day_literal(build_days()[0]) }}
+    {%- else %}
+    or date in ({{ build_day_list() }})
+    {%- endif %};
+
+  insert into {{ arguments['target_relation'] }} ({{ columns }})
+  select {{ columns }} from {{ arguments['temp_relation'] }}
+{% endmacro %}
+
+{#- BigQuery: takes the place of the adapter's insert_overwrite. The adapter's dynamic form would keep an emptied day,
+    its static form wants the days in the model's config, where they would be read while parsing. -#}
+{% macro bq_insert_overwrite_sql(
+    tmp_relation, target_relation, sql, unique_key, partition_by, partitions, dest_columns, tmp_relation_exists, copy_partitions
+) %}
+  declare replaced_days array<date>;
+  {% if not tmp_relation_exists %}
+  {{ bq_create_table_as(partition_by, true, tmp_relation, sql, 'sql') }};
+  {% endif %}
+  set replaced_days = (
+    select array_agg(distinct day)
+    from (
+      select date as day from {{ tmp_relation }}
+      union all
+      {%- if replaces_onward() %}
+      select date as day from {{ target_relation }} where date >= {{ day_literal(build_days()[0]) }}
+      {%- else %}
+      select day from unnest([{{ build_day_list() }}]) as day
+      {%- endif %}
+    )
+  );
+  {{ get_insert_overwrite_merge_sql(
+    target_relation,
+    '(select * from ' ~ tmp_relation ~ ')',
+    dest_columns,
+    ['DBT_INTERNAL_DEST.date in unnest(replaced_days)']
+  ) }};
+  drop table if exists {{ tmp_relation }}
+{% endmacro %}
