@@ -40,8 +40,8 @@ class Settings(BaseSettings):
     )
     policy_file: ProjectPath = Field(PROJECT_ROOT / "observability/sync.yaml", validation_alias="AI_AUDIT_SYNC_POLICY")
     rules_folder: ProjectPath = Field(PROJECT_ROOT / "observability/alerts/ai-audit", validation_alias="AI_AUDIT_RULES")
-    dashboard_url: str = Field("http://localhost:8050", validation_alias="AI_AUDIT_DASHBOARD_URL")
-    app_url: str = Field("http://localhost:3000", validation_alias="AI_AUDIT_APP_URL")
+    dashboard_url: str = Field("", validation_alias="AI_AUDIT_DASHBOARD_URL")
+    app_url: str = Field("", validation_alias="AI_AUDIT_APP_URL")
     docs_url: str = Field("docs", validation_alias="AI_AUDIT_DOCS_URL")
     dagster_url: str = Field("http://localhost:3333", validation_alias="AI_AUDIT_DAGSTER_URL")
 

@@ -2,19 +2,23 @@
 
     .venv/bin/python -m audit_assets_tests.bigquery_models
 
-Each statement is analysed in the form of a full refresh and of an incremental build, against the documented columns of
-the sources and the contracts of the models. A model's columns and types must be those of its contract.
+Each query, and each script dbt would send to build a table, is analysed in the form of a full refresh and of an
+incremental build, against the documented columns of the sources and the contracts of the models. A model's columns and
+types must be those of its contract.
 """
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import yaml
 
@@ -39,15 +43,17 @@ KINDS = {
     "boolean": "TYPE_BOOL",
 }
 
+Columns = tuple[tuple[str, str], ...]  # (column, type kind), in order
+
 
 @dataclass(frozen=True)
 class Statement:
-    """One compiled query. `contract` is (column, type kind) in order for a model, None for a test."""
+    """One compiled query or statement of a script. `contract` is a model's columns, None for a test or a script."""
 
     form: str
     name: str
     sql: str
-    contract: tuple[tuple[str, str], ...] | None
+    contract: Columns | None
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Compiled:
     """What one compilation yields: the queries, and the columns of each table they may name."""
 
     statements: tuple[Statement, ...]
-    tables: dict[str, tuple[tuple[str, str], ...]]
+    tables: dict[str, Columns]
 
 
 class GateError(Exception):
@@ -64,24 +70,50 @@ class GateError(Exception):
 
 def compile_for_bigquery(form: str, folder: Path) -> Compiled:
     """The project compiled for BigQuery in `folder`, with no connection. Raises GateError with dbt's message."""
+    _dbt("compile", form, folder, [], {})
+    compiled = _read_manifest(json.loads((folder / "target" / "manifest.json").read_text()), form)
+    scripts: list[str] = []
+    _dbt("run", form, folder, scripts, compiled.tables)
+    built = (statement for script in scripts for statement in _statements_of(script, form))
+    return Compiled((*compiled.statements, *built), compiled.tables)
+
+
+def _dbt(command: str, form: str, folder: Path, scripts: list[str], tables: dict[str, Columns]) -> None:
     from dbt.cli.main import dbtRunner
 
-    arguments = ["compile", "--project-dir", str(DBT_FOLDER), "--profiles-dir", str(_offline_profile(folder))]
-    arguments += ["--target", "bigquery", "--no-populate-cache", "--no-introspect", "--quiet"]
+    arguments = [command, "--project-dir", str(DBT_FOLDER), "--profiles-dir", str(_offline_profile(folder))]
+    arguments += ["--target", "bigquery", "--no-populate-cache", "--quiet"]
     arguments += ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
+    if command == "compile":
+        arguments.append("--no-introspect")
     if form == "full refresh":
         arguments.append("--full-refresh")
-    with _environment(WINDOW), _tables_exist():
+    with mock.patch.dict(os.environ, WINDOW), _offline_warehouse(scripts, tables):
         result = dbtRunner().invoke(arguments)
     if not result.success:
-        raise GateError(f"dbt compile ({form}): {result.exception or 'failed, see the messages above'}")
-    manifest = json.loads((folder / "target" / "manifest.json").read_text())
-    return _read_manifest(manifest, form)
+        raise GateError(f"dbt {command} ({form}): {result.exception or 'failed, see the messages above'}")
+
+
+def _statements_of(script: str, form: str) -> Iterator[Statement]:
+    """The statements of a script that builds one table, on the table itself in place of dbt's temporary one.
+
+    The analyzer has no variables: a declaration is left out, what a variable is set to becomes a query, and where it is
+    read stands an empty array of its type.
+    """
+    script = re.sub(r"__dbt_tmp\d+", "", script.replace(DATASET, ""))
+    for part in re.split(r";[ \t]*(?:\n|$)", script):
+        sql = part.strip()
+        if not sql or sql.startswith(("declare ", "drop table ")):
+            continue
+        sql = re.sub(r"^set replaced_days =", "select", sql)
+        sql = sql.replace("unnest(replaced_days)", "unnest(cast([] as array<date>))")
+        target = re.search(r"(?:table|view|into|from) `(\w+)`", sql)
+        yield Statement(form, f"{target[1] if target else 'script'}, as built", sql, None)
 
 
 def _read_manifest(manifest: dict[str, dict[str, dict[str, object]]], form: str) -> Compiled:
     statements: list[Statement] = []
-    tables: dict[str, tuple[tuple[str, str], ...]] = {}
+    tables: dict[str, Columns] = {}
     nodes = [*manifest["sources"].values(), *manifest["nodes"].values()]
     for node in nodes:
         name = str(node["name"])
@@ -95,7 +127,7 @@ def _read_manifest(manifest: dict[str, dict[str, dict[str, object]]], form: str)
     return Compiled(tuple(statements), tables)
 
 
-def _documented_columns(table: str, columns: dict[str, dict[str, str]]) -> tuple[tuple[str, str], ...]:
+def _documented_columns(table: str, columns: dict[str, dict[str, str]]) -> Columns:
     for column in columns.values():
         if column["data_type"] not in KINDS:
             raise GateError(f"{table}.{column['name']}: data_type {column['data_type']} is none of {', '.join(KINDS)}")
@@ -111,39 +143,52 @@ def _offline_profile(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+def _offline_warehouse(scripts: list[str], tables: dict[str, Columns]) -> Iterator[None]:
+    """A BigQuery in which every table is there, empty and of its contract's columns; what is sent goes to `scripts`.
 
+    It stands in for the network alone: which statements are sent is decided by dbt, its adapter and our macros.
+    """
+    import agate
+    from dbt.adapters.bigquery import BigQueryAdapter, BigQueryColumn, BigQueryRelation
+    from dbt.adapters.bigquery.connections import BigQueryAdapterResponse
 
-@contextlib.contextmanager
-def _tables_exist() -> Iterator[None]:
-    """Every table is there, so that without --full-refresh the incremental form is compiled. Asks no network."""
-    from dbt.adapters.bigquery import BigQueryAdapter, BigQueryRelation
+    types = {kind: name for name, kind in KINDS.items()}
 
     def get_relation(_adapter: object, database: str, schema: str, identifier: str) -> BigQueryRelation:
-        return BigQueryRelation.create(database=database, schema=schema, identifier=identifier, type="table")
+        kind = "view" if identifier.startswith("stg_") else "table"
+        return BigQueryRelation.create(database=database, schema=schema, identifier=identifier, type=kind)
 
-    before = BigQueryAdapter.get_relation
-    BigQueryAdapter.get_relation = get_relation  # type: ignore[method-assign]
-    try:
+    def execute(_adapter: object, sql: str, *_: object, **__: object) -> tuple[BigQueryAdapterResponse, agate.Table]:
+        scripts.append(sql)
+        return BigQueryAdapterResponse(_message="OK"), agate.Table([])
+
+    def get_columns(_adapter: object, relation: BigQueryRelation) -> list[BigQueryColumn]:
+        name = str(relation.identifier).split("__dbt_tmp")[0]
+        return [BigQueryColumn(column, types[kind]) for column, kind in tables[name]]
+
+    stand_ins: dict[str, object] = {
+        "get_relation": get_relation,
+        "execute": execute,
+        "get_columns_in_relation": get_columns,
+        "get_column_schema_from_query": lambda *_: [],  # contracts are compared by `problems_of`
+        "list_relations_without_caching": lambda *_: [],
+        "list_schemas": lambda *_: [WINDOW["AI_AUDIT_BIGQUERY_DATASET"]],
+        "create_schema": lambda *_: None,
+        "drop_relation": lambda *_: None,
+        "is_replaceable": lambda *_: True,
+        "expand_target_column_types": lambda *_, **__: None,
+    }
+    with contextlib.ExitStack() as stack:
+        for name, stand_in in stand_ins.items():
+            stack.enter_context(mock.patch.object(BigQueryAdapter, name, stand_in))
         yield
-    finally:
-        BigQueryAdapter.get_relation = before  # type: ignore[method-assign]
 
 
 def load_analyzer_module(cache: Path) -> None:
     """Let zetasql take its compiled module from `cache`; compiling it takes half a minute, loading a tenth second."""
     import zetasql.core.wasm_client as client
     from wasmtime import Module, WasmtimeError
+    from zetasql.core.wasm_client import WasmClient
     from zetasql.wasi import get_wasm_path
 
     class CachedModule:
@@ -163,6 +208,12 @@ def load_analyzer_module(cache: Path) -> None:
             part.replace(compiled)
             return module
 
+    def address(client: WasmClient, at: int) -> int:
+        return ctypes.addressof(client.memory.data_ptr().contents) + at
+
+    # zetasql copies messages byte by byte in Python; this is the same in one call.
+    WasmClient.write_bytes = lambda self, at, data: ctypes.memmove(address(self, at), data, len(data))
+    WasmClient.read_bytes = lambda self, at, size: ctypes.string_at(address(self, at), size)
     client.Module = CachedModule
 
 
@@ -182,7 +233,12 @@ def problems_of(compiled: Compiled) -> list[str]:
         for column, kind in columns:
             table.add_column(column, types.TypeKind[kind])
         catalog.add_table(table.build())
-    analyzer = Analyzer(types.AnalyzerOptions(language_options=language, default_timezone="UTC"), catalog.build())
+    options = types.AnalyzerOptions(
+        language_options=language,
+        default_timezone="UTC",
+        error_message_mode=types.ErrorMessageMode.ERROR_MESSAGE_ONE_LINE,  # ends with [at line:column]
+    )
+    analyzer = Analyzer(options, catalog.build())
 
     problems: list[str] = []
     for statement in compiled.statements:
@@ -191,17 +247,18 @@ def problems_of(compiled: Compiled) -> list[str]:
         except ZetaSQLError as error:
             problems.append(f"{statement.name} ({statement.form}): {error}")
             continue
+        if statement.contract is None:
+            continue
         found = tuple((column.name, column.column.type.type_kind.name) for column in resolved.output_column_list)
-        if statement.contract is not None and found != statement.contract:
-            problems += [
-                f"{statement.name} ({statement.form}): yields {got or 'nothing'}, its contract says {said or 'nothing'}"
-                for got, said in _pairs(found, statement.contract)
-                if got != said
-            ]
+        problems += [
+            f"{statement.name} ({statement.form}): yields {got or 'nothing'}, its contract says {said or 'nothing'}"
+            for got, said in _pairs(found, statement.contract)
+            if got != said
+        ]
     return problems
 
 
-def _pairs(found: tuple[tuple[str, str], ...], contract: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
+def _pairs(found: Columns, contract: Columns) -> Iterator[tuple[str, str]]:
     for index in range(max(len(found), len(contract))):
         yield (
             " ".join(found[index]) if index < len(found) else "",

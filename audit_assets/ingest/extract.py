@@ -42,7 +42,7 @@ def _instant(moment: datetime) -> str:
     return literal(moment.astimezone(UTC).isoformat()) + "::timestamptz"
 
 
-def _instant_expression(table: SourceTable, policy: SyncPolicy) -> str | None:
+def instant_expression(table: SourceTable, policy: SyncPolicy) -> str | None:
     """created_at as timestamptz, or None where only its text can be judged (text times, naive without a zone)."""
     column = policy.source.columns.created_at
     kind = table.types[column]
@@ -56,7 +56,7 @@ def _instant_expression(table: SourceTable, policy: SyncPolicy) -> str | None:
 def inside(window: DayWindow, table: SourceTable, policy: SyncPolicy) -> str:
     """The predicate for the rows of `window`; for times that are text it is a day too wide on either side, since
     their zone is known only after parsing (normalising applies the exact bound)."""
-    instant = _instant_expression(table, policy)
+    instant = instant_expression(table, policy)
     if instant is None:
         first, last = window.start.date() - _DAY, window.end.date() + _DAY
         leading = _leading_date(policy)
@@ -76,7 +76,7 @@ def outside(first_day: date, horizon: datetime, table: SourceTable, policy: Sync
     """The predicate for rows no window reaches: no usable time, before `first_day`, at or after `horizon` (UTC);
     for times that are text a day too wide, as with `inside`."""
     column = f"t.{quoted(policy.source.columns.created_at)}"
-    instant = _instant_expression(table, policy)
+    instant = instant_expression(table, policy)
     if instant is None:
         leading = _leading_date(policy)
         return (
@@ -102,7 +102,7 @@ def select_rows(predicate: str, table: SourceTable, policy: SyncPolicy) -> str:
     `created_at_text` set where the time is not usable; for text or json metadata the two
     documents come as `request_text`, `response_text`, to be read in memory."""
     names = policy.source.columns
-    instant = _instant_expression(table, policy)
+    instant = instant_expression(table, policy)
     columns = [
         f"left(t.{quoted(names.id)}::text, {TEXT_LIMITS['id']}) as id",
         *(
@@ -166,6 +166,7 @@ def _json_columns(policy: SyncPolicy, status_column: str) -> list[str]:
         text("drill_id", f"q ->> {literal(request.drill_id)}"),
         f"case when q ->> {prompt} is not null then char_length(q ->> {prompt})"
         f" when q -> {messages} is not null then (select coalesce(sum(char_length("
-        "case jsonb_typeof(part) when 'object' then part ->> 'text' when 'string' then part #>> '{}' end)), 0)"
+        "case jsonb_typeof(part) when 'string' then part #>> '{}'"
+        " when 'object' then case jsonb_typeof(part -> 'text') when 'string' then part ->> 'text' end end)), 0)"
         f" from jsonb_path_query(q -> {messages}, 'lax $[*].content[*]') part) end::bigint as prompt_length",
     ]

@@ -16,7 +16,7 @@ def day_windows(source: Source, chosen: Plan, held: Collection[date]) -> list[Da
     warehouse, and last the rows outside all days where the plan reads them."""
     outside = [DayWindow(None, chosen.start, chosen.end)] if chosen.reads_outside else []
     replaced = held if chosen.replace else ()
-    listed = source.leading_dates()
+    listed = source.leading_dates(chosen.start, chosen.end)
     if listed is not None:
         wanted = {*listed, *replaced}
         return [window for window in by_day(chosen.start, chosen.end) if window.day in wanted] + outside
@@ -35,11 +35,11 @@ def day_windows(source: Source, chosen: Plan, held: Collection[date]) -> list[Da
     return windows + outside
 
 
-def spans(source: Source, windows: list[DayWindow], held: Collection[date]) -> list[list[DayWindow]]:
+def spans(source: Source, chosen: Plan, windows: list[DayWindow], held: Collection[date]) -> list[list[DayWindow]]:
     """`windows` in groups: neighbours that are whole new days together, so far as one stream should carry; every
-    other one alone."""
+    other one alone, as is every day whose added rows are to be recorded as repaired."""
     new = [window for window in windows if window.day is not None and window.day not in held]
-    if len(new) < 2 or source.leading_dates() is not None:
+    if len(new) < 2 or source.times_are_listed or chosen.late_before is not None:
         return [[window] for window in windows]
     expected = source.expected_rows(new[0].start, new[-1].end)
     longest = max(1, min(31, len(new) * ROWS_PER_SPAN // max(expected, 1)))

@@ -13,8 +13,11 @@ from audit_assets.warehouse.protocol import DayWindow
 from audit_assets.warehouse.schema import RAW_COLUMNS
 
 _DATED = "regexp_matches(created_at_text, '^[0-9]{4}-[0-9]{2}-[0-9]{2}')"
-_ZONED = r"'^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)? ?(Z|UTC|[+-]\d{2}(:?\d{2})?)$'"
-_NAIVE = r"'^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?$'"
+# Offsets as Postgres allows them: one beyond a day would carry a row past the neighbouring windows.
+_ZONED = r"'^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)? ?([Zz]|UTC|[+-](0\d|1[0-5])(:?[0-5]\d)?)$'"
+_NAIVE = r"'^\d{4}-\d{2}-\d{2}([Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?$'"
+_AS_ZONED = r"try_cast(regexp_replace(replace(upper(created_at_text), 'UTC', 'Z'), ' ([Z+-])', '\1') as timestamptz)"
+_AS_NAIVE = "try_cast(upper(created_at_text) as timestamp)"
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,14 @@ def _hashable(name: str) -> str:
 
 def _instant(policy: SyncPolicy) -> str:
     naive = (
-        f" when regexp_matches(created_at_text, {_NAIVE})"
-        f" then timezone('{policy.naive_timezone}', try_cast(created_at_text as timestamp))"
+        f" when regexp_matches(created_at_text, {_NAIVE}) then timezone('{policy.naive_timezone}', {_AS_NAIVE})"
         if policy.naive_timezone
         else ""
     )
     return (
         "case when created_at is not null then created_at"
         f" when regexp_matches(created_at_text, {_ZONED})"
-        f" then try_cast(replace(created_at_text, 'UTC', 'Z') as timestamptz){naive} end"
+        f" then {_AS_ZONED}{naive} end"
     )
 
 
@@ -98,10 +100,10 @@ def _reason(scope: Scope) -> str:
     outside = "when created_at is not null then 'time_out_of_range'" if scope.window.day is None else ""
     return f"""case
         when created_at is null and created_at_text is null then 'missing_time'
-        when created_at is null and (created_at_text like '%infinity' or created_at_text like '% BC')
+        when created_at is null and regexp_matches(created_at_text, '^([+-]?infinity|.* BC|[0-9]{{5,}}-.*)$')
             then 'time_out_of_range'
         when created_at is null and regexp_matches(created_at_text, {_NAIVE})
-            and try_cast(created_at_text as timestamp) is not null then 'naive_time'
+            and {_AS_NAIVE} is not null then 'naive_time'
         when created_at is null then 'unparsable_time'
         {outside}
         when nullif(trim(id), '') is null then 'missing_id'
@@ -110,6 +112,14 @@ def _reason(scope: Scope) -> str:
 
 
 _VALID_JSON = "coalesce(json_valid(request_text), true) and coalesce(json_valid(response_text), true)"
+
+
+# Where the text of `messages` may be: in each of a list or in a lone message, as a string or in parts.
+_TEXTS_OF_ONE = ("$.content", "$.content.text")
+_TEXTS_OF_MANY = (
+    *("$[*].content", "$[*].content[*]", "$[*].content.text", "$[*].content[*].text"),
+    *("$.content[*]", "$.content[*].text"),
+)
 
 
 def _fields_from_text(policy: SyncPolicy) -> str:
@@ -128,13 +138,9 @@ def _fields_from_text(policy: SyncPolicy) -> str:
     tokens = policy.source.either_keys.prompt_tokens
     error = f"(case when json_is_valid then json_extract(response_text, {path(response.error)})::varchar end)"
     messages = f"json_extract(request_text, {path(request.messages)})"
-
-    def strings(inner: str) -> str:
-        return f"list_filter(json_extract({messages}, '{inner}'), part -> json_type(part) = 'VARCHAR')"
-
-    parts = f"list_concat(list_concat({strings('$[*].content')}, {strings('$[*].content[*]')}), " + (
-        f"{strings('$[*].content[*].text')})"
-    )
+    listed = ", ".join(f"json_extract({messages}, '{each}')" for each in _TEXTS_OF_MANY)
+    single = ", ".join(f"json_extract({messages}, '{each}')" for each in _TEXTS_OF_ONE)
+    parts = f"list_filter(flatten([[{single}], {listed}]), lambda part: json_type(part) = 'VARCHAR')"
     return f"""* exclude (request_text, response_text, status_column),
         {kept("status", f"coalesce(status_column, {text('response', response.status)})")},
         {error} not in ('null', 'false', '""', '"false"', '{{}}', '[]') as error_flag,
@@ -150,5 +156,5 @@ def _fields_from_text(policy: SyncPolicy) -> str:
         case when not json_is_valid then null
             when {text("request", request.prompt)} is not null then length({text("request", request.prompt)})
             when {messages} is not null
-                then coalesce(list_sum(list_transform({parts}, part -> length(part ->> '$'))), 0)
+                then coalesce(list_sum(list_transform({parts}, lambda part: length(part ->> '$'))), 0)
         end::bigint as prompt_length"""

@@ -96,6 +96,11 @@ class Repair(_Frozen):
     hour: int = 2
 
 
+class Upkeep(_Frozen):
+    keep_micro_batches: Duration = timedelta(hours=6)
+    keep_sync_rows: Duration = timedelta(days=30)
+
+
 class SyncPolicy(_Frozen):
     """When and how much to read, what to refuse, and what the source calls things."""
 
@@ -105,6 +110,7 @@ class SyncPolicy(_Frozen):
     naive_timezone: Timezone | None = None
     cadence: Cadence = Cadence()
     repair: Repair = Repair()
+    upkeep: Upkeep = Upkeep()
     freshness: Duration = timedelta(minutes=5)
     source: SourceNames = SourceNames()
 

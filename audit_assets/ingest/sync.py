@@ -11,7 +11,8 @@ from typing import Protocol
 from audit_assets.ingest.itinerary import day_windows, spans
 from audit_assets.ingest.normalise import Scope, normalising_sql
 from audit_assets.ingest.policy import SyncPolicy
-from audit_assets.ingest.source import Source, SourceError, SourceFacts, open_source
+from audit_assets.ingest.source import Source, SourceFacts, open_source
+from audit_assets.ingest.source_error import SourceError
 from audit_assets.ingest.windows import Plan, Request, WindowError, plan, start_of, watermark_after
 from audit_assets.warehouse.protocol import (
     DayWindow,
@@ -27,6 +28,11 @@ from audit_assets.warehouse.protocol import (
 # A micro-batch waits this long at the most while a backfill runs; closing the file after every day would rewrite
 # its last row group each time (2M rows over 61 days: 32 of 77 s).
 HOLD_SECONDS = 2.0
+
+# Ids looked up at the source at once: 20,000 are a statement of 1 MB.
+IDS_A_QUESTION = 20_000
+
+_DAY = timedelta(days=1)
 
 Now = Callable[[], datetime]
 
@@ -122,9 +128,9 @@ class _Session:
         )
         reading = _Reading(source, facts, chosen)
         windows = day_windows(source, chosen, held)
-        self._load_all(reading, spans(source, windows, held))
+        self._load_all(reading, spans(source, chosen, windows, held))
         if self._request.mode == "full":
-            self._mend_doubles(reading, {window.day for window in windows})
+            self._follow_moved(reading, {window.day for window in windows})
         self._run = replace(self._stamped(self._run, reading, chosen.end), status="succeeded")
         with self._warehouse.writer(self._purpose) as writer:
             writer.record(self._run)
@@ -201,21 +207,37 @@ class _Session:
         if self._listener is not None:
             self._listener(window, load)
 
-    def _mend_doubles(self, reading: "_Reading", read: set[date | None]) -> None:
-        """An id on two days is a row that moved, or a source without a key. Reading both days again tells: a moved
-        row is gone from its old day, a true double is refused."""
-        with self._warehouse.writer(self._purpose) as writer:
-            doubled = writer.doubled_days()
+    def _follow_moved(self, reading: "_Reading", read: set[date | None]) -> None:
+        """Reads the other day of every row that moved between a day that was read and one that was not: an id on two
+        days, and an id that is gone from a day but still at the source. An id that stays on two days after that is
+        a double at the source, and refused."""
+        asked: set[str] = set()
+        while True:
+            with self._warehouse.writer(self._purpose) as writer:
+                doubled = writer.doubled_days()
+                gone = set(writer.gone_ids(self._run.sync_id)) - asked
+            days = {*doubled, *self._days_now(reading, sorted(gone))} - read
+            asked |= gone
+            if not days:
+                break
+            end = reading.plan.end
+            whole = [DayWindow(day, start_of(day), min(start_of(day + _DAY), end)) for day in sorted(days)]
+            self._load_all(reading, [[window] for window in whole])
+            read |= days
         if not doubled:
             return
-        unread = [day for day in doubled if day not in read]
-        end = reading.plan.end
-        whole = [DayWindow(day, start_of(day), min(start_of(day + timedelta(days=1)), end)) for day in unread]
-        self._load_all(reading, [[window] for window in whole])
         with self._warehouse.writer(self._purpose) as writer:
             load = writer.refuse_doubles(self._run.sync_id, self._run.mode, self._synced_at)
         self._days.update(load.days)
         self._run = replace(self._run, counts=self._run.counts + load.counts)
+
+    def _days_now(self, reading: "_Reading", ids: list[str]) -> set[date]:
+        """The days on which rows that went from their day are now; a repair of all days has read them already."""
+        first = start_of(self._policy.first_day)
+        if reading.plan.start <= first:
+            return set()
+        parts = [ids[at : at + IDS_A_QUESTION] for at in range(0, len(ids), IDS_A_QUESTION)]
+        return {day for part in parts for day in reading.source.days_of(part, first, reading.plan.end)}
 
     def _stamped(self, run: SyncRun, reading: "_Reading", read_to: datetime) -> SyncRun:
         moved = reading.plan.moves_watermark

@@ -78,7 +78,7 @@ def plan(request: Request, position: SyncPosition, facts: SourceFacts, policy: S
 def _repair_start(request: Request, position: SyncPosition, facts: SourceFacts, policy: SyncPolicy) -> datetime:
     if request.since is not None:
         return start_of(request.since.astimezone(UTC).date())
-    if position.last_repair_at is None:
+    if position.last_repair_at is None or position.watermark is None:
         return start_of(policy.first_day)
     lookback = max(request.lookback or policy.repair.minimum_lookback, policy.repair.minimum_lookback)
     return start_of(min(facts.now - lookback, position.last_repair_at).date())
@@ -94,7 +94,9 @@ def by_day(start: datetime, end: datetime) -> Iterator[DayWindow]:
 
 def watermark_after(read_to: datetime, facts: SourceFacts, before: datetime | None) -> datetime | None:
     """How far the source has been read once all before `read_to` is committed: never past the newest row or the
-    source's now, never back."""
-    newest = facts.max_created_at
-    reached = min(read_to, facts.now if newest is None else min(newest, facts.now))
+    source's now, never back. An empty source has not been read: what is loaded into it later may be older."""
+    newest = facts.now if facts.times_are_text else facts.max_created_at
+    if newest is None:
+        return before
+    reached = min(read_to, newest, facts.now)
     return reached if before is None else max(before, reached)

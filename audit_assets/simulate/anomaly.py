@@ -16,12 +16,12 @@ from audit_assets.simulate.world import CAPABILITIES, World
 SPIKING = "contract_check"
 FAILING = "search_answer"
 SPIKE_WITHIN = timedelta(minutes=30)
-FAILING_FOR = timedelta(minutes=15)
+FAILING_FOR = timedelta(minutes=30)  # so that the last complete quarter of an hour always lies within
 # Three times a weekday's rows: above 1.75 × the median of any 14 days, with all of its chance, even where
 # the UTC day has only just begun.
 SPIKE_TIMES_A_WEEKDAY = 3.0
-FAILING_PART_OF_A_DAY = 0.08
-FAILING_AT_LEAST = 90
+FAILING_PART_OF_A_DAY = 0.16
+FAILING_AT_LEAST = 180
 _FAILING_ODDS = (0.67, 0.12, 0.13, 0.05, 0.0, 0.01, 0.01, 0.0, 0.0, 0.01)
 
 

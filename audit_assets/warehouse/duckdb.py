@@ -9,9 +9,10 @@ from pathlib import Path
 import duckdb
 
 from audit_assets.warehouse.lock import exclusive
-from audit_assets.warehouse.merge import NotAllNewError, insert_new, load_rows, refuse_doubles
+from audit_assets.warehouse.merge import NotAllNewError, insert_new, load_rows
 from audit_assets.warehouse.protocol import (
     DayWindow,
+    HeldCounts,
     Incoming,
     Load,
     LoadTerms,
@@ -20,12 +21,16 @@ from audit_assets.warehouse.protocol import (
     WarehouseError,
     WarehouseLockedError,
 )
+from audit_assets.warehouse.rejects import refuse_doubles
 from audit_assets.warehouse.schema import SCHEMA, create_statements
 
 # Enough for a day of two million rows to be sorted and joined without leaving memory for long; what does not fit
 # goes to a temporary file beside the warehouse.
 MEMORY_LIMIT = "256MB"
 THREADS = 2
+
+# How a full disk, a quota or a limit on file size is told.
+_FULL_DISK = ("No space left", "File too large", "Could not write", "quota exceeded")
 
 # A reader of the lock polls every 20 ms: this pause between two days of a long run lets it in.
 YIELD_SECONDS = 0.06
@@ -52,38 +57,48 @@ class DuckDBWarehouse:
         Raises WarehouseLockedError where another process has the lock or the file, WarehouseError on a full disk or
         a file that is no DuckDB database.
         """
-        with self.exclusive(purpose):
+        with self.exclusive(purpose), self.opened() as connection:
+            yield connection
+
+    @contextmanager
+    def opened(self) -> Generator[duckdb.DuckDBPyConnection]:
+        """An open connection, for whoever holds the lock already (see `exclusive`); errors as with `connection`."""
+        with self._errors_told():
             connection = self._open()
             try:
                 yield connection
-            except duckdb.IOException as error:
-                raise WarehouseError(_readable(error, self.path)) from error
-            except duckdb.OutOfMemoryException as error:
-                raise WarehouseError(
-                    f"the warehouse ran out of memory or temporary disk beside {self.path}: {_first_line(error)}"
-                ) from error
             finally:
                 connection.close()
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = duckdb.connect(
-                str(self.path),
-                config={"memory_limit": MEMORY_LIMIT, "threads": THREADS, "preserve_insertion_order": False},
-            )
+        except OSError as error:
+            raise WarehouseError(
+                f"{self.path.parent} cannot be made: {error.strerror}; mend that or set AI_AUDIT_DUCKDB_PATH"
+            ) from error
+        connection = duckdb.connect(
+            str(self.path),
+            config={"memory_limit": MEMORY_LIMIT, "threads": THREADS, "preserve_insertion_order": False},
+        )
+        try:
             connection.execute("set TimeZone = 'UTC'")
             for statement in create_statements():
                 connection.execute(statement)
-        except duckdb.IOException as error:
-            if "lock" in str(error).lower():
-                raise WarehouseLockedError(
-                    f"{self.path} is open in another program ({_first_line(error)}); close it there and run again"
-                ) from error
-            raise WarehouseError(_readable(error, self.path)) from error
-        except OSError as error:
-            raise WarehouseError(f"{self.path}: {error.strerror}; free it or set AI_AUDIT_DUCKDB_PATH") from error
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+    @contextmanager
+    def _errors_told(self) -> Generator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            told = told_error(error, self.path)
+            if told is None:
+                raise
+            raise told from error
 
     @contextmanager
     def writer(self, purpose: str) -> Generator["DuckDBWriter"]:
@@ -102,12 +117,16 @@ class DuckDBWriter:
         self.connection = connection
 
     def position(self) -> SyncPosition:
-        found = self.connection.execute(
-            f"""select max(watermark), max(started_at) filter (where mode = 'full' and status = 'succeeded')
-            from {SCHEMA}.ai_audit_sync_state"""
-        ).fetchone()
-        assert found is not None
-        return SyncPosition(*found)
+        ((watermark,),) = self.connection.execute(f"select max(watermark) from {SCHEMA}.ai_audit_sync_state").fetchall()
+        repairs = self.connection.execute(
+            f"""select window_start, started_at - to_microseconds((coalesce(oldest_write_seconds, 0) * 1e6)::bigint)
+            from {SCHEMA}.ai_audit_sync_state where mode = 'full' and status = 'succeeded' order by started_at"""
+        ).fetchall()
+        good: datetime | None = None
+        for window_start, all_seen_before in repairs:
+            if good is None or window_start <= good:  # one that began later has left a hole
+                good = all_seen_before
+        return SyncPosition(watermark, good)
 
     def load(
         self, incoming: Incoming, window: DayWindow, terms: LoadTerms, run_after: Callable[[Load], SyncRun]
@@ -152,6 +171,30 @@ class DuckDBWriter:
         with self._transaction():
             return refuse_doubles(self.connection, sync_id, mode, synced_at)
 
+    def gone_ids(self, sync_id: str) -> tuple[str, ...]:
+        found = self.connection.execute(
+            f"select distinct id from {SCHEMA}.ai_audit_repair_diff where sync_id = ? and change = 'gone'", [sync_id]
+        ).fetchall()
+        return tuple(id_ for (id_,) in found)
+
+    def counts_by_hour(self, start: datetime, end: datetime) -> HeldCounts:
+        hourly = (
+            "select date_trunc('hour', created_at), sum({})::bigint from {} where created_at >= ? and created_at < ?"
+        )
+        loaded = self.connection.execute(hourly.format("1", f"{SCHEMA}.ai_audit_logs") + " group by 1", [start, end])
+        by_hour = dict(loaded.fetchall())
+        rejected = self.connection.execute(
+            hourly.format("row_count", f"{SCHEMA}.ai_audit_rejects") + " and reject_day is not null group by 1",
+            [start, end],
+        )
+        rejected_by_hour = dict(rejected.fetchall())
+        ((outside, all_loaded, all_rejected),) = self.connection.execute(
+            f"""select coalesce(sum(row_count) filter (where reject_day is null), 0)::bigint,
+                (select count(*) from {SCHEMA}.ai_audit_logs), coalesce(sum(row_count), 0)::bigint
+            from {SCHEMA}.ai_audit_rejects"""
+        ).fetchall()
+        return HeldCounts(by_hour, rejected_by_hour, outside, all_loaded, all_rejected)
+
     def held_days(self, first: date, last: date) -> tuple[date, ...]:
         found = self.connection.execute(
             f"select date from {SCHEMA}.ai_audit_days where date between ? and ? order by date", [first, last]
@@ -170,12 +213,17 @@ class DuckDBWriter:
             raise
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:300]
-
-
-def _readable(error: Exception, path: Path) -> str:
-    text = _first_line(error)
-    if "No space left" in text or "File too large" in text or "could not write" in text.lower():
-        return f"no space left for {path}: free some and run again, nothing was half-written ({text})"
-    return f"{path} cannot be used: {text}"
+def told_error(error: duckdb.Error, path: Path) -> WarehouseError | None:
+    """`error` for a person to read, where they can mend it; None where it is our own mistake."""
+    text = str(error).splitlines()[0][:300]
+    if any(sign in text for sign in _FULL_DISK):
+        return WarehouseError(f"no space left for {path}: free some and run again, nothing was half-written ({text})")
+    if isinstance(error, duckdb.ConnectionException) or "Could not set lock" in text:
+        return WarehouseLockedError(f"{path} is open in another program ({text}); close it there and run again")
+    if "not a valid DuckDB" in text:
+        return WarehouseError(f"{path} is no DuckDB file; move it away, or set AI_AUDIT_DUCKDB_PATH to another")
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return WarehouseError(f"out of memory or temporary disk beside {path}; free some and run again ({text})")
+    if isinstance(error, duckdb.IOException | duckdb.SerializationException | duckdb.FatalException):
+        return WarehouseError(f"{path} cannot be used: {text}; mend that or set AI_AUDIT_DUCKDB_PATH to another")
+    return None

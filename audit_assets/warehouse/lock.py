@@ -5,11 +5,11 @@ import json
 import os
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from audit_assets.warehouse.protocol import WarehouseLockedError
+from audit_assets.warehouse.protocol import WarehouseError, WarehouseLockedError
 
 _POLL_SECONDS = 0.02
 
@@ -18,10 +18,10 @@ _POLL_SECONDS = 0.02
 def exclusive(path: Path, purpose: str, timeout_seconds: float = 600.0) -> Generator[None]:
     """Holds the lock at `path` while the block runs. The system frees it if the process dies.
 
-    Raises WarehouseLockedError, naming the holder, when it is not free within `timeout_seconds`.
+    Raises WarehouseLockedError, naming the holder, when it is not free within `timeout_seconds`, WarehouseError
+    where there can be no lock at `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = _opened(path)
     try:
         _acquire(descriptor, path, timeout_seconds)
         holder = {
@@ -29,11 +29,22 @@ def exclusive(path: Path, purpose: str, timeout_seconds: float = 600.0) -> Gener
             "purpose": purpose,
             "since": datetime.now(UTC).isoformat("T", "seconds"),
         }
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+        with suppress(OSError):  # on a full disk the lock holds all the same, only namelessly
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise WarehouseError(
+            f"the lock {path} cannot be made: {error.strerror}; mend that, or set AI_AUDIT_DUCKDB_PATH to another place"
+        ) from error
 
 
 def _acquire(descriptor: int, path: Path, timeout_seconds: float) -> None:

@@ -125,17 +125,31 @@ class SyncRun:
 
 @dataclass(frozen=True)
 class SyncPosition:
-    """Where the next sync starts from; None where nothing has happened yet. Times are UTC."""
+    """Where the next sync starts from; None where nothing has happened yet. Times are UTC. Writes that began before
+    `last_repair_at` have been seen by a full repair."""
 
     watermark: datetime | None
     last_repair_at: datetime | None
+
+
+@dataclass(frozen=True)
+class HeldCounts:
+    """Rows the warehouse knows of. Per UTC hour: those loaded, and those refused; those refused that belong to no
+    day; and the sums over all time."""
+
+    loaded: dict[datetime, int]
+    rejected: dict[datetime, int]
+    outside: int
+    all_loaded: int
+    all_rejected: int
 
 
 class WarehouseWriter(Protocol):
     """One exclusive session. Every method commits whole or not at all."""
 
     def position(self) -> SyncPosition:
-        """The newest committed watermark, and when the last full repair that succeeded began."""
+        """The newest committed watermark, and when the last good repair began: a full run that succeeded and reached
+        back to the one before it."""
         ...
 
     def load(
@@ -159,6 +173,14 @@ class WarehouseWriter(Protocol):
 
     def refuse_doubles(self, sync_id: str, mode: str, synced_at: datetime) -> Load:
         """Keeps the newest row of each id that several days hold, and refuses the others as `duplicate_id`."""
+        ...
+
+    def gone_ids(self, sync_id: str) -> tuple[str, ...]:
+        """The ids that this sync found missing at the source on the day that held them."""
+        ...
+
+    def counts_by_hour(self, start: datetime, end: datetime) -> "HeldCounts":
+        """What is held of the rows with `start` <= created_at < `end`, for the comparison with the source."""
         ...
 
     def held_days(self, first: date, last: date) -> tuple[date, ...]:

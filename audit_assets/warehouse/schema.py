@@ -48,11 +48,13 @@ SYNC_STATE_COLUMNS: dict[str, str] = {
 }
 
 # One row per kind of refused source row: `row_count` source rows share day, reason, id, time text and content hash.
+# `created_at` is null where the time cannot be used.
 REJECT_COLUMNS: dict[str, str] = {
     "reject_day": "date",
     "reason": "varchar",
     "source_id": "varchar",
     "created_at_text": "varchar",
+    "created_at": "timestamptz",
     "row_hash": "varchar",
     "row_count": "bigint",
     "first_seen_at": "timestamptz",

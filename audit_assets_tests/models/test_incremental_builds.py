@@ -35,7 +35,7 @@ def assert_as_after_a_rebuild(models: Models, now: str) -> None:
 @pytest.mark.requirement("R28")
 def test_days_built_one_by_one_in_any_order_make_the_tables_of_one_build(models: Models):
     generator = random.Random(28)
-    days = [str(date(2026, 10, 25) + timedelta(days=n)) for n in range(12)]
+    days = [str(date(2026, 10, 25) + timedelta(days=n)) for n in range(8)]
     models.rebuild(now="2026-10-25T00:10:00Z")
     for day in generator.sample(days, len(days)):
         # Capabilities begin on different days and are silent on some.
@@ -54,7 +54,7 @@ def test_days_built_one_by_one_in_any_order_make_the_tables_of_one_build(models:
                 for n in range(generator.choice([0, 1, 6]))
             ]
         )
-        models.build(days=day, now="2026-11-05T12:07:00Z", tests=True)
+        models.build(days=day, now="2026-11-05T12:07:00Z", tests=day == days[0])
     assert_as_after_a_rebuild(models, now="2026-11-05T12:07:00Z")
 
 
@@ -117,8 +117,8 @@ def test_a_build_without_days_says_what_to_set(models: Models):
         models.run("run", "--select", "ai_audit_daily")
     with pytest.raises(BuildFailedError, match="'tomorrow' is not a day"):
         models.run("run", "--select", "ai_audit_daily", days="tomorrow")
-    with pytest.raises(BuildFailedError, match="AI_AUDIT_BUILD_NOW: .* is not an instant in UTC"):
-        models.run("run", "--select", "ai_audit_daily+", days="2026-11-01", now="2026-11-01T12:00:00")
+    with pytest.raises(BuildFailedError, match="'2026-11-01T12:00:00' is not an instant in UTC"):
+        models.build(days="2026-11-01", now="2026-11-01T12:00:00")
 
 
 @pytest.mark.requirement("R28")

@@ -1,0 +1,71 @@
+"""`audit`: the commands in their groups, and the one place where an error becomes a line and an exit code."""
+
+import os
+import sys
+
+import typer
+
+from audit_assets.alerting.outside_text import shown
+from audit_assets.cli import rules, serving, source, syncing
+from audit_assets.cli.screen import FAILED, WRONG_USAGE, err
+from audit_assets.ingest.mirror import MirrorError
+from audit_assets.ingest.policy import PolicyError
+from audit_assets.ingest.source_error import SourceError
+from audit_assets.ingest.windows import WindowError
+from audit_assets.rules.load import RulesFolderError
+from audit_assets.settings import SettingsError
+from audit_assets.simulate.binaries import PostgresError
+from audit_assets.simulate.parquet import LoadError
+from audit_assets.simulate.tables import SourceError as MadeSourceError
+from audit_assets.warehouse.protocol import WarehouseError
+from audit_assets.warehouse.snapshot import SnapshotError
+
+app = typer.Typer(
+    name="audit",
+    help="See what an AI copilot does, from its audit log. Times are UTC unless said otherwise.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(syncing.sync_app, name="sync", rich_help_panel="Data")
+app.command("gaps", rich_help_panel="Data")(syncing.gaps)
+app.command("build", rich_help_panel="Data")(serving.build)
+app.command("load", rich_help_panel="Source")(source.load)
+app.add_typer(source.source_app, name="source", rich_help_panel="Source")
+app.add_typer(source.simulate_app, name="simulate", rich_help_panel="Source")
+app.add_typer(rules.rules_app, name="rules", rich_help_panel="Alerts")
+app.command("demo", rich_help_panel="Serving")(serving.demo)
+app.command("dev", rich_help_panel="Serving")(serving.dev)
+
+_WRONG_USAGE = (SettingsError, PolicyError, WindowError)
+_FAILED = (
+    MirrorError,
+    SourceError,
+    MadeSourceError,
+    WarehouseError,
+    SnapshotError,
+    PostgresError,
+    LoadError,
+    RulesFolderError,
+)
+
+
+def main() -> None:
+    """Entry of the `audit` command. Exits 0 on success, 1 on a failure it reports, 2 on wrong usage."""
+    try:
+        app()
+    except _WRONG_USAGE as error:
+        _end(str(error), WRONG_USAGE)
+    except _FAILED as error:
+        _end(str(error), FAILED)
+    except BrokenPipeError:  # `audit … | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        _end("stopped; what was committed stays, run again to go on", 130)
+
+
+def _end(message: str, code: int) -> None:
+    err.print(f"[bold red]error[/] {shown(message, longest=1000)}", soft_wrap=True)
+    sys.exit(code)

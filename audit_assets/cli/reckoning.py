@@ -1,0 +1,61 @@
+"""What a run leaves behind, counted: source against warehouse, partitions and checks in Dagster's instance."""
+
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from audit_assets.cli.headless import BuildOutcome
+from audit_assets.cli.screen import told
+from audit_assets.settings import Settings
+from audit_assets.simulate.tables import connected
+from audit_assets.warehouse.schema import SCHEMA
+from audit_assets.warehouse.snapshot import open_snapshot
+
+
+@dataclass(frozen=True)
+class Reckoning:
+    """Rows at the source, loaded and refused; rows the daily mart counts; checks and how many fail."""
+
+    source_rows: int
+    loaded_rows: int
+    rejected_rows: int
+    daily_rows: int
+    days: int
+    checks: int
+    failing: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every source row is loaded or refused, and the daily mart counts each loaded row once."""
+        return self.source_rows == self.loaded_rows + self.rejected_rows and self.loaded_rows == self.daily_rows
+
+    def table(self) -> Table:
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+        table.add_row("rows at the source", told(self.source_rows))
+        table.add_row("loaded", told(self.loaded_rows))
+        table.add_row("refused, with a reason", told(self.rejected_rows))
+        table.add_row("counted by ai_audit_daily", told(self.daily_rows))
+        table.add_row("days (UTC)", told(self.days))
+        table.add_row("", "they agree" if self.agrees else "[bold red]they do not agree[/]: see `audit gaps`")
+        table.add_row(
+            "asset checks", f"{self.checks}, {len(self.failing)} failing: {', '.join(self.failing) or 'none'}"
+        )
+        return table
+
+
+def reckon(settings: Settings, outcome: BuildOutcome) -> Reckoning:
+    """Counts both ends. Raises SnapshotError where nothing was published."""
+    with connected(settings.source_url) as source, source.cursor() as cursor:
+        cursor.execute("select count(*) from ai_audit_logs")
+        (at_source,) = cursor.fetchone() or (0,)
+    with open_snapshot(settings.snapshot_folder) as connection:
+        counted = connection.execute(
+            f"""select
+                (select count(*) from {SCHEMA}.ai_audit_logs),
+                (select coalesce(sum(row_count), 0)::bigint from {SCHEMA}.ai_audit_rejects),
+                (select coalesce(sum(interaction_count), 0)::bigint from {SCHEMA}.ai_audit_daily),
+                (select count(distinct date) from {SCHEMA}.ai_audit_daily)"""
+        ).fetchone()
+    assert counted is not None
+    failing = tuple(sorted(name.split(":")[-1] for name, passed in outcome.checks.items() if not passed))
+    return Reckoning(at_source, *counted, len(outcome.checks), failing)

@@ -1,0 +1,151 @@
+"""`audit build`, `audit demo`, `audit dev`: the pipeline through Dagster, and its UI."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+from rich.rule import Rule
+from rich.text import Text
+
+from audit_assets.cli.headless import BuildOutcome, prepare_instance, run_build
+from audit_assets.cli.reckoning import reckon
+from audit_assets.cli.screen import FAILED, AsJson, err, out, print_json
+from audit_assets.cli.source import make_traffic, started
+from audit_assets.ingest.policy import read_policy
+from audit_assets.ingest.windows import WindowError
+from audit_assets.settings import PROJECT_ROOT, Settings, SettingsError, read_settings
+
+DEMO_DAYS = 60
+
+
+def build(
+    first: Annotated[str | None, typer.Option("--from", help="First UTC day, as 2026-11-01. Default: today.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last UTC day. Default: today.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Re-read these days, build the models, publish, judge: one run of the sync job, shown in the UI like any other."""
+    settings = read_settings()
+    today = datetime.now(UTC).date()
+    days = _day(first, "--from") or today, _day(last, "--to") or today
+    earliest = read_policy(settings.policy_file).first_day
+    if not earliest <= days[0] <= days[1] <= today:
+        raise WindowError(f"--from {days[0]} --to {days[1]}: give two days in order, from {earliest} to {today} (UTC)")
+    prepare_instance(settings)
+    outcome = run_build(settings, *days, mode="days")
+    _report(outcome, as_json)
+
+
+def demo(
+    serve: Annotated[bool, typer.Option(help="Serve Dagster afterwards.")] = True,
+    days: Annotated[int, typer.Option(min=15, max=1000, help="UTC days of made traffic.")] = DEMO_DAYS,
+    rows_per_day: Annotated[int, typer.Option(min=100)] = 8000,
+    seed: Annotated[int, typer.Option()] = 1,
+) -> None:
+    """Made traffic (or your AI_AUDIT_SOURCE_URL), through the whole pipeline, to a first alert on this terminal."""
+    settings = read_settings()
+    begun = time.monotonic()
+    prepare_instance(settings)
+    own = settings.configured_source_url is None
+    _step("Source")
+    url = started(settings)
+    if own:
+        rows = make_traffic(url, days, rows_per_day, seed, anomaly=True)
+        err.print(f"  {rows:,} made rows over {days} days, ending with a spike and a surge of errors")
+    _step("Sync, models, snapshot, rules")
+    today = datetime.now(UTC).date()
+    outcome = run_build(settings, today - timedelta(days=days - 1), today, mode="delta")
+    _step("Reckoning")
+    reckoning = reckon(settings, outcome)
+    out.print(reckoning.table())
+    err.print(f"  {time.monotonic() - begun:.0f} s")
+    if not (outcome.succeeded and reckoning.agrees):
+        raise typer.Exit(FAILED)
+    if serve:
+        live = [sys.executable, "-m", "audit_assets.cli", "simulate", "traffic", "--live", "--rate", "0.5"]
+        _serve(settings, [live] if own else [])
+    else:
+        err.print("  `make demo` serves the UI too; `make dev` serves it on these data")
+
+
+def dev() -> None:
+    """Serve Dagster on the data that is there; the continuous sync runs by itself."""
+    settings = read_settings()
+    prepare_instance(settings)
+    started(settings)
+    _serve(settings, [])
+
+
+def _serve(settings: Settings, beside: Sequence[list[str]]) -> None:
+    """Runs `dagster dev` and what belongs beside it until a signal, and ends them all."""
+    address = urlsplit(settings.dagster_url)
+    host, port = "127.0.0.1", address.port or 3333
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            raise SettingsError(
+                f"port {port} is taken; end what listens there or name another with AI_AUDIT_DAGSTER_URL"
+            ) from None
+    # By module: a console script would be looked up on a PATH that may not hold this environment.
+    dagster = [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT_ROOT / "workspace.yaml"), "-h", host]
+    children = [_child([*dagster, "-p", str(port)]), *map(_child, beside)]
+    out.print(f"Dagster: http://localhost:{port}  (Ctrl-C ends it)")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: [child.send_signal(signal.SIGINT) for child in children])
+    code = children[0].wait()
+    for child in children[1:]:
+        child.send_signal(signal.SIGINT)
+        child.wait()
+    if code not in (0, -signal.SIGINT, 130):
+        raise typer.Exit(FAILED)
+
+
+def _child(command: list[str]) -> subprocess.Popen[bytes]:
+    """A child with default signals, in a group of its own: one started by a script would ignore them."""
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore::UserWarning:sqlglot.tokens"}
+
+    def default_signals() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+
+    return subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment, preexec_fn=default_signals, process_group=0)
+
+
+def _report(outcome: BuildOutcome, as_json: bool) -> None:
+    failing = sorted(name for name, passed in outcome.checks.items() if not passed)
+    figures = {
+        "run_id": outcome.run_id,
+        "succeeded": outcome.succeeded,
+        "checks_passed": len(outcome.checks) - len(failing),
+        "checks_failed": failing,
+        "failure": outcome.failure,
+    }
+    if as_json:
+        print_json(figures)
+    else:
+        out.print(f"run {outcome.run_id}: {'succeeded' if outcome.succeeded else 'failed'}")
+        out.print(f"{len(outcome.checks)} checks, {len(failing)} failing {', '.join(failing)}", markup=False)
+        if outcome.failure:
+            err.print(Text(outcome.failure))
+    if not outcome.succeeded:
+        raise typer.Exit(FAILED)
+
+
+def _step(title: str) -> None:
+    err.print(Rule(Text(title), align="left", style="dim"))
+
+
+def _day(text: str | None, option: str) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise WindowError(f"{option} {text}: not a day; write it as 2026-11-01") from None

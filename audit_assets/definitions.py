@@ -1,0 +1,24 @@
+"""The code location: everything in defs/, put together, and nothing else."""
+
+from dagster import Definitions, colored_console_logger, in_process_executor
+
+from audit_assets.defs.checks import CHECKS
+from audit_assets.defs.ingestion import source_table, sync_ai_audit_logs
+from audit_assets.defs.models import models
+from audit_assets.defs.narration import terminal
+from audit_assets.defs.publishing import published_snapshot
+from audit_assets.defs.resources import Surroundings
+from audit_assets.defs.schedules import JOBS, SCHEDULES, SENSORS
+from audit_assets.defs.upkeep import hourly_upkeep, upkeep
+
+defs = Definitions(
+    assets=[source_table, sync_ai_audit_logs, models, published_snapshot],
+    asset_checks=CHECKS,
+    jobs=[*JOBS, upkeep],
+    schedules=[*SCHEDULES, hourly_upkeep],
+    sensors=SENSORS,
+    loggers={"console": colored_console_logger, "terminal": terminal},
+    resources={"surroundings": Surroundings()},
+    # A process a step cost 35 s for four steps: one run, one process.
+    executor=in_process_executor,
+)

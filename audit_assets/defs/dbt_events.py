@@ -1,0 +1,132 @@
+"""dbt inside this process, its results as the Dagster events that the stock resource would give.
+
+`DbtCliResource` starts dbt as a program, twice with its version check: 9.5 CPU s a batch against 3.7 here. The
+conversion itself is dagster-dbt's own; a test holds the events equal to the stock resource's.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from dagster import AssetExecutionContext, Failure
+from dagster_dbt import DagsterDbtTranslator
+
+from audit_assets.settings import PROJECT_ROOT, Settings
+
+DBT_FOLDER = PROJECT_ROOT / "dbt"
+
+
+def dbt_build(
+    context: AssetExecutionContext,
+    manifest: Mapping[str, Any],
+    translator: DagsterDbtTranslator,
+    selection: Sequence[str],
+    environment: Mapping[str, str],
+    settings: Settings,
+) -> Iterator[Any]:
+    """Runs `dbt build` for `selection` and yields its Dagster events, those of a failed build included.
+
+    Raises Failure with dbt's own words where a model fails; a failed test is a check's result, not a failure.
+    """
+    # Here, and not above: the web server and the sensors load this module and never run dbt.
+    from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
+    from dbt.cli.main import dbtRunner
+    from google.protobuf.json_format import MessageToDict
+
+    results: list[dict[str, Any]] = []
+    errors: list[str] = []
+
+    def heard(event: Any) -> None:  # dbt gives protobuf messages without types
+        if event.info.level == "error":
+            errors.append(event.info.msg)
+        if event.info.name in ("LogModelResult", "LogTestResult"):
+            results.append(MessageToDict(event, preserving_proto_field_name=True))
+
+    with _environment(environment):
+        try:
+            outcome = dbtRunner(callbacks=[heard]).invoke(
+                [
+                    "build",
+                    *_places(settings),
+                    *_QUIET,
+                    "--no-write-json",
+                    "--exclude-resource-type",
+                    "unit_test",
+                    *selection,
+                ]
+            )
+        finally:
+            _let_go_of_the_warehouse()
+    for result in results:
+        message = DbtCoreCliEventMessage(raw_event=result, event_history_metadata={})
+        context.log.debug(str(message))
+        yield from message.to_default_asset_events(manifest, translator, context)
+    failed_models = [result for result in results if result["data"].get("status") == "error"]
+    if outcome.exception is not None or failed_models or not results:
+        told = "\n".join(errors) or str(outcome.exception or "dbt gave no result")
+        raise Failure(description=f"dbt build failed: {told}")
+
+
+_QUIET = ("--log-level-file", "none", "--quiet", "--no-use-colors")
+
+
+def _places(settings: Settings) -> list[str]:
+    return [
+        "--project-dir", str(DBT_FOLDER), "--profiles-dir", str(DBT_FOLDER),
+        "--target-path", str(settings.dbt_target), "--log-path", str(settings.dbt_target / "logs"),
+    ]  # fmt: skip
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """`values` in os.environ while the block runs: dbt reads its window there, so that no change of it re-parses."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _let_go_of_the_warehouse() -> None:
+    """dbt-duckdb keeps its connection, and with it the file's lock, for the life of the process."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    DuckDBConnectionManager.close_all_connections()
+
+
+def read_manifest(settings: Settings) -> dict[str, Any]:
+    """dbt's manifest of the project as it is; parsed anew only where a file of it changed. Raises Failure."""
+    settings.dbt_target.mkdir(parents=True, exist_ok=True)
+    path, stamp = settings.dbt_target / "manifest.json", settings.dbt_target / "manifest.of"
+    digest = _digest()
+    with (settings.dbt_target / "parse.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (path.exists() and stamp.exists() and stamp.read_text() == digest):
+            _parse(settings)
+            stamp.write_text(digest)
+        return json.loads(path.read_bytes())
+
+
+def _parse(settings: Settings) -> None:
+    from dbt.cli.main import dbtRunner
+
+    outcome = dbtRunner().invoke(["parse", *_places(settings), *_QUIET])
+    if not outcome.success:
+        raise Failure(description=f"the dbt project does not parse: {outcome.exception}")
+
+
+def _digest() -> str:
+    sums = hashlib.sha256()
+    for path in sorted(DBT_FOLDER.rglob("*")):
+        if path.suffix in (".sql", ".yml"):
+            sums.update(str(path.relative_to(DBT_FOLDER)).encode() + path.read_bytes())
+    return sums.hexdigest()

@@ -1,0 +1,177 @@
+"""Assets of the sync: raw rows by day, and the tables that say what each sync did."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Any
+
+from dagster import (
+    AssetExecutionContext,
+    AssetMaterialization,
+    AssetSpec,
+    Config,
+    Failure,
+    MaterializeResult,
+    MetadataValue,
+    TableColumn,
+    TableSchema,
+    multi_asset,
+)
+from pydantic import Field
+
+from audit_assets.defs.partitions import DAILY, FRESH, ONE_RUN, days_of
+from audit_assets.defs.resources import Surroundings
+from audit_assets.ingest.mirror import MirrorError, lag_seconds, write_mirror
+from audit_assets.ingest.policy import PolicyError
+from audit_assets.ingest.source_error import SourceError
+from audit_assets.ingest.sync import SyncReport, sync
+from audit_assets.ingest.windows import Request, WindowError
+from audit_assets.settings import SettingsError
+from audit_assets.warehouse.protocol import DayWindow, Load, Mode, WarehouseError
+from audit_assets.warehouse.schema import TABLES
+
+OWNERS = ["team:data-platform"]
+
+
+def _schema(table: str) -> dict[str, Any]:
+    columns = [TableColumn(name, kind) for name, kind in TABLES[table].items()]
+    return {"dagster/column_schema": MetadataValue.table_schema(TableSchema(columns))}
+
+
+source_table = AssetSpec(
+    "source_ai_audit_logs",
+    group_name="source",
+    kinds={"postgres"},
+    owners=OWNERS,
+    description=(
+        "The application's own audit table. One row per interaction of the copilot, read only. "
+        "Prompt and response text stay there."
+    ),
+)
+
+raw_logs = AssetSpec(
+    "ai_audit_logs",
+    deps=[source_table],
+    partitions_def=DAILY,
+    group_name="ingestion",
+    kinds={"duckdb", "table"},
+    owners=OWNERS,
+    freshness_policy=FRESH,
+    description=(
+        "One row per interaction, by UTC day: who, what, when, how it ended and how long it took, without a word of "
+        "prompt or response. Upserted by id; the watermark is saved with the rows it covers."
+    ),
+    metadata=_schema("ai_audit_logs"),
+)
+
+sync_state = AssetSpec(
+    "ai_audit_sync_state",
+    deps=[source_table],
+    group_name="ingestion",
+    kinds={"duckdb", "table"},
+    owners=OWNERS,
+    description="One row per sync: window, watermark, rows read, added, changed, removed, refused; how long.",
+    metadata=_schema("ai_audit_sync_state"),
+)
+
+rejects = AssetSpec(
+    "ai_audit_rejects",
+    deps=[source_table],
+    group_name="ingestion",
+    kinds={"duckdb", "table"},
+    owners=OWNERS,
+    description="Source rows that could not be loaded, by reason. Loaded plus rejected is what the source holds.",
+    metadata=_schema("ai_audit_rejects"),
+)
+
+repair_diff = AssetSpec(
+    "ai_audit_repair_diff",
+    deps=[source_table],
+    group_name="ingestion",
+    kinds={"duckdb", "table"},
+    owners=OWNERS,
+    description="What later syncs changed, removed or found missing, each with the version that was there before.",
+    metadata=_schema("ai_audit_repair_diff"),
+)
+
+
+class SyncConfig(Config):
+    """What one run reads. The UI's default re-reads the run's own partitions."""
+
+    mode: Mode = Field(
+        default="days",
+        description="days: re-read the run's partitions. delta: what is new. full: the nightly repair.",
+    )
+    lookback_minutes: int | None = Field(
+        default=None, description="Overrides the policy's look-back, for delta and full."
+    )
+
+
+@multi_asset(
+    name="sync_ai_audit_logs",
+    specs=[raw_logs, sync_state, rejects, repair_diff],
+    backfill_policy=ONE_RUN,
+    can_subset=False,
+    op_tags={"dagster/priority": "1"},
+)
+def sync_ai_audit_logs(
+    context: AssetExecutionContext, config: SyncConfig, surroundings: Surroundings
+) -> Iterator[MaterializeResult]:
+    """Brings rows from the source into the warehouse, a UTC day a commit."""
+    days = days_of(context)
+    lookback = timedelta(minutes=config.lookback_minutes) if config.lookback_minutes else None
+    request = Request(config.mode, lookback=lookback, days=(days[0], days[-1]) if config.mode == "days" else None)
+    settings = surroundings.settings()
+
+    def told(window: DayWindow, load: Load) -> None:
+        if load.counts.added or load.counts.changed or load.counts.removed:
+            counts = load.counts
+            context.log.info(
+                f"{window.start:%Y-%m-%d} to {window.end:%Y-%m-%d %H:%M} UTC:"
+                f" {counts.added} added, {counts.changed} changed, {counts.removed} removed"
+            )
+
+    try:
+        report = sync(settings.source_url, surroundings.warehouse(), surroundings.policy(), request, told)
+        write_mirror(settings.state_file, report.run)
+    except (SettingsError, PolicyError, SourceError, WarehouseError, WindowError, MirrorError) as error:
+        raise Failure(description=str(error)) from error
+    for warning in report.warnings:
+        context.log.warning(warning)
+    metadata = _told(report)
+    for day in report.days:
+        if day not in days:  # late rows of a day this run is not about: that day's asset changed all the same
+            context.log_event(AssetMaterialization("ai_audit_logs", partition=day.isoformat(), metadata=metadata))
+    for spec in (raw_logs, sync_state, rejects, repair_diff):
+        yield MaterializeResult(spec.key, metadata=metadata)
+
+
+def _told(report: SyncReport) -> dict[str, MetadataValue]:
+    """What a person wants to know of a sync, as the UI shows it. Times are UTC."""
+    run = report.run
+    known: dict[str, MetadataValue] = {
+        "records_synced": MetadataValue.int(run.counts.added + run.counts.changed),
+        "records_read": MetadataValue.int(run.counts.read),
+        "records_rejected": MetadataValue.int(sum(run.counts.rejected.values())),
+        "records_removed": MetadataValue.int(run.counts.removed),
+        "sync_duration_ms": MetadataValue.int(run.sync_duration_ms),
+        "mode": MetadataValue.text(run.mode),
+        "days_changed": MetadataValue.text(_listed(report.days)),
+    }
+    times = {
+        "last_synced_at": run.last_synced_at,
+        "source_max_created_at": run.source_max_created_at,
+        "watermark": run.watermark,
+    }
+    known |= {name: MetadataValue.timestamp(moment) for name, moment in times.items() if moment is not None}
+    lag = lag_seconds(run)
+    if lag is not None:
+        known["lag_seconds"] = MetadataValue.float(lag)
+    if report.warnings:
+        known["warnings"] = MetadataValue.md("\n".join(f"- {warning}" for warning in report.warnings))
+    return known
+
+
+def _listed(days: tuple[date, ...]) -> str:
+    if len(days) > 6:
+        return f"{days[0]} to {days[-1]} ({len(days)} days)"
+    return ", ".join(str(day) for day in days) or "none"

@@ -1,0 +1,25 @@
+"""The daily partitions (UTC) that every asset by day shares, and the days a run is about."""
+
+from datetime import date
+
+from dagster import AssetExecutionContext, BackfillPolicy, DailyPartitionsDefinition, FreshnessPolicy
+
+from audit_assets.ingest.policy import SyncPolicy, read_policy
+from audit_assets.settings import read_settings
+
+# The file's values at load: partitions and freshness are part of the definitions, and change with a reload.
+POLICY: SyncPolicy = read_policy(read_settings().policy_file)
+
+# end_offset: the running day is a partition too, from its first second on.
+DAILY = DailyPartitionsDefinition(start_date=POLICY.first_day.isoformat(), timezone="UTC", end_offset=1)
+
+# A range is one run: the sync streams many days at once, and the models are built once.
+ONE_RUN = BackfillPolicy.single_run()
+
+# Not aware of partitions: a badge for the UI. The rule on data is what pages.
+FRESH = FreshnessPolicy.time_window(fail_window=POLICY.freshness)
+
+
+def days_of(context: AssetExecutionContext) -> tuple[date, ...]:
+    """The UTC days of the run's partitions, in order."""
+    return tuple(sorted(date.fromisoformat(key) for key in context.partition_keys))

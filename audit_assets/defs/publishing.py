@@ -1,0 +1,47 @@
+"""The published snapshot as an asset: what every reader of the tables uses."""
+
+from datetime import UTC, datetime
+
+from dagster import AssetExecutionContext, AssetKey, Failure, MaterializeResult, MetadataValue, asset
+
+from audit_assets.defs.ingestion import OWNERS, raw_logs, rejects, repair_diff, sync_state
+from audit_assets.defs.models import models
+from audit_assets.defs.partitions import FRESH
+from audit_assets.defs.resources import Surroundings
+from audit_assets.warehouse.protocol import WarehouseError
+from audit_assets.warehouse.snapshot import publish
+
+SNAPSHOT = AssetKey("published_snapshot")
+
+
+@asset(
+    key=SNAPSHOT,
+    deps=[raw_logs, sync_state, rejects, repair_diff, *sorted(models.keys)],
+    group_name="serving",
+    kinds={"parquet"},
+    owners=OWNERS,
+    freshness_policy=FRESH,
+    description=(
+        "All tables as of one moment, in immutable Parquet files behind one manifest: rules, dashboards and exports "
+        "read this and never the live warehouse."
+    ),
+)
+def published_snapshot(context: AssetExecutionContext, surroundings: Surroundings) -> MaterializeResult:
+    settings = surroundings.settings()
+    try:
+        with surroundings.warehouse().connection("publishing") as connection:
+            published = publish(connection, settings.snapshot_folder, datetime.now(UTC))
+    except WarehouseError as error:
+        raise Failure(description=str(error)) from error
+    manifest = published.manifest
+    rows = "\n".join(f"| {table} | {manifest.rows(table):,} |" for table in sorted(manifest.files))
+    times = {"published_at": manifest.published_at, "watermark": manifest.watermark}
+    return MaterializeResult(
+        metadata={
+            "dagster/row_count": MetadataValue.int(manifest.rows("ai_audit_logs")),
+            "files_written": MetadataValue.int(published.files_written),
+            "files_removed": MetadataValue.int(published.files_removed),
+            "tables": MetadataValue.md(f"| table | rows |\n|---|---:|\n{rows}"),
+            **{name: MetadataValue.timestamp(moment) for name, moment in times.items() if moment is not None},
+        }
+    )

@@ -1,0 +1,143 @@
+"""When things run: the continuous sync with its sensor, the hourly and nightly safety nets, the closed day, upkeep."""
+
+from datetime import UTC, datetime, timedelta
+
+from dagster import (
+    AssetSelection,
+    DagsterRunStatus,
+    DefaultScheduleStatus,
+    DefaultSensorStatus,
+    RunConfig,
+    RunRequest,
+    RunsFilter,
+    ScheduleEvaluationContext,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    define_asset_job,
+    schedule,
+    sensor,
+)
+
+from audit_assets.defs.ingestion import SyncConfig
+from audit_assets.defs.partitions import DAILY, POLICY
+from audit_assets.defs.resources import Surroundings
+from audit_assets.ingest.source import newest_created_at
+from audit_assets.ingest.source_error import SourceError
+from audit_assets.settings import SettingsError
+from audit_assets.warehouse.protocol import Mode
+from audit_assets.warehouse.snapshot import read_manifest
+
+_ACTIVE = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+
+audit_sync = define_asset_job(
+    "audit_sync",
+    selection=AssetSelection.all(),
+    partitions_def=DAILY,
+    description=(
+        "Sync, models, snapshot and rules, in this order. One job: micro-batches, hourly, nightly and backfills differ "
+        "in what they read only."
+    ),
+)
+
+
+def _config(mode: Mode) -> RunConfig:
+    return RunConfig(ops={"sync_ai_audit_logs": SyncConfig(mode=mode)})
+
+
+def _day(moment: datetime) -> str:
+    return moment.astimezone(UTC).date().isoformat()
+
+
+@sensor(
+    job=audit_sync,
+    minimum_interval_seconds=round(POLICY.cadence.poll.total_seconds()),
+    default_status=DefaultSensorStatus.RUNNING,
+    description="Asks the source whether anything moved and requests a micro-batch; a heartbeat run where nothing did.",
+)
+def audit_sync_sensor(context: SensorEvaluationContext, surroundings: Surroundings) -> SensorResult | SkipReason:
+    active = context.instance.get_run_ids(RunsFilter(job_name=audit_sync.name, statuses=_ACTIVE), limit=1)
+    if active:
+        return SkipReason("a sync is queued or running")
+    now = datetime.now(UTC)
+    due = datetime.fromisoformat(context.cursor) + POLICY.cadence.heartbeat if context.cursor else now
+    reason = "heartbeat"
+    if now < due:
+        manifest = read_manifest(surroundings.settings().snapshot_folder)
+        try:
+            newest = newest_created_at(surroundings.settings().source_url, surroundings.policy())
+        except (SourceError, SettingsError) as error:
+            return SkipReason(f"{error}; the next run is due at {due:%H:%M:%S} UTC and will put the failure on record")
+        seen = manifest.watermark if manifest else None
+        if newest is None or (seen is not None and newest <= seen):
+            return SkipReason(f"nothing moved at the source; the next run is due at {due:%H:%M:%S} UTC")
+        reason = "source moved"
+    return SensorResult(
+        run_requests=[
+            RunRequest(
+                partition_key=_day(now),
+                run_config=_config("delta"),
+                tags={"audit/mode": "delta", "audit/reason": reason},
+            )
+        ],
+        cursor=now.isoformat(),
+    )
+
+
+def _requested(moment: datetime, mode: Mode, partition: str) -> RunRequest:
+    return RunRequest(
+        run_key=f"{mode}-{moment.astimezone(UTC).isoformat()}",
+        partition_key=partition,
+        run_config=_config(mode),
+        tags={"audit/mode": mode},
+    )
+
+
+@schedule(
+    job=audit_sync,
+    cron_schedule="0 * * * *",
+    execution_timezone="UTC",
+    default_status=DefaultScheduleStatus.RUNNING,
+    description="Hourly delta: the safety net under the continuous sync.",
+)
+def hourly_delta(context: ScheduleEvaluationContext) -> RunRequest:
+    moment = context.scheduled_execution_time
+    return _requested(moment, "delta", _day(moment))
+
+
+@schedule(
+    job=audit_sync,
+    cron_schedule=f"0 {POLICY.repair.hour} * * *",
+    execution_timezone=POLICY.repair.timezone,
+    default_status=DefaultScheduleStatus.RUNNING,
+    description=(
+        f"Nightly full repair at {POLICY.repair.hour:02}:00 {POLICY.repair.timezone}, summer and winter: re-reads back "
+        "to the last good repair and records what it mends."
+    ),
+)
+def nightly_repair(context: ScheduleEvaluationContext) -> RunRequest:
+    moment = context.scheduled_execution_time
+    return _requested(moment, "full", _day(moment))
+
+
+@schedule(
+    job=audit_sync,
+    cron_schedule="20 0 * * *",
+    execution_timezone="UTC",
+    default_status=DefaultScheduleStatus.RUNNING,
+    description="Materialises the UTC day that closed 20 minutes ago, so that its partition is complete.",
+)
+def closed_day(context: ScheduleEvaluationContext) -> RunRequest:
+    moment = context.scheduled_execution_time
+    return _requested(moment, "days", _day(moment - timedelta(days=1)))
+
+
+JOBS = [audit_sync]
+SENSORS = [audit_sync_sensor]
+SCHEDULES = [hourly_delta, nightly_repair, closed_day]

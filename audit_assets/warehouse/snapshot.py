@@ -1,0 +1,276 @@
+"""The published snapshot: immutable Parquet files and one manifest, swapped whole, that every reader uses.
+
+A reader of the live DuckDB file would block its writer; a reader of the snapshot blocks nobody and sees all tables as
+of one moment. Only what changed since the last manifest is written; replaced files stay for readers that are on them.
+"""
+
+import os
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+from pydantic import BaseModel, ConfigDict
+
+from audit_assets.warehouse.days import build_counts
+from audit_assets.warehouse.schema import SCHEMA
+
+# Tables that grow with traffic: a file a UTC day. Raw rows have no date column of their own.
+PER_DAY: dict[str, str] = {
+    "ai_audit_logs": "cast(created_at as date)",
+    "ai_audit_workspace_stats": "date",
+    "ai_audit_workspace_counts": "date",
+    "ai_audit_latency_histogram": "date",
+    "ai_audit_capability_grid": "date",
+}
+
+# Dense tables are rebuilt from the first changed day on.
+ONWARD = ("ai_audit_capability_grid",)
+
+# Tables that only grow by events: written again only where this changed.
+_VERSIONS: dict[str, str] = {
+    "ai_audit_repair_diff": "count(*) || ' ' || coalesce(max(recorded_at)::varchar, '')",
+    "ai_audit_rejects": "count(*) || ' ' || coalesce(sum(row_count)::varchar, '') || coalesce(max(last_seen_at)::varchar, '')",
+}
+_LATEST_RUNS = 5000
+KEEP_REPLACED = timedelta(minutes=10)
+
+
+class SnapshotError(Exception):
+    """There is no snapshot to read. The message says what makes one."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SnapshotFile(_Frozen):
+    """One immutable file: its path below the snapshot folder, the UTC day it holds (None: the whole table), rows, and
+    the version of what it was written from."""
+
+    path: str
+    day: date | None
+    rows: int
+    version: str
+
+
+class ReplacedFile(_Frozen):
+    """A file no longer in the snapshot, and when it left it (UTC)."""
+
+    path: str
+    at: datetime
+
+
+class Manifest(_Frozen):
+    """Which files make up the snapshot, and which left it lately. Times are UTC; `watermark` is how far the source has
+    been read."""
+
+    snapshot_id: str
+    published_at: datetime
+    last_synced_at: datetime | None
+    source_max_created_at: datetime | None
+    watermark: datetime | None
+    columns: dict[str, dict[str, str]]
+    files: dict[str, tuple[SnapshotFile, ...]]
+    replaced: tuple[ReplacedFile, ...]
+
+    def paths(self) -> set[str]:
+        """Every file of the snapshot, below its folder."""
+        return {file.path for files in self.files.values() for file in files}
+
+    def rows(self, table: str) -> int:
+        """Rows of `table` in the snapshot."""
+        return sum(file.rows for file in self.files.get(table, ()))
+
+
+@dataclass(frozen=True)
+class Published:
+    """What one publishing wrote."""
+
+    manifest: Manifest
+    files_written: int
+    files_removed: int
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The current manifest, None where nothing has been published."""
+    try:
+        return Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def publish(connection: duckdb.DuckDBPyConnection, folder: Path, now: datetime) -> Published:
+    """Writes what changed since the last manifest and swaps the manifest; the caller holds the warehouse.
+
+    Whenever it is killed, readers have the old manifest or the new one, both whole.
+    """
+    before = read_manifest(folder)
+    builds = build_counts(connection)
+    files: dict[str, tuple[SnapshotFile, ...]] = {}
+    columns: dict[str, dict[str, str]] = {}
+    for table in _tables(connection):
+        columns[table] = _columns(connection, table)
+        held = before.files.get(table, ()) if before and before.columns.get(table) == columns[table] else ()
+        if table in PER_DAY:
+            files[table] = _write_days(connection, folder, table, held, builds)
+        else:
+            files[table] = (_write_whole(connection, folder, table, held),)
+    synced = connection.execute(
+        f"""select max(last_synced_at) filter (where status = 'succeeded'),
+            arg_max(source_max_created_at, started_at), max(watermark) from {SCHEMA}.ai_audit_sync_state"""
+    ).fetchone()
+    assert synced is not None
+    live = {file.path for kept in files.values() for file in kept}
+    left = before.paths() - live if before else set[str]()
+    replaced = [*(before.replaced if before else ()), *(ReplacedFile(path=path, at=now) for path in sorted(left))]
+    expired = [file for file in replaced if now - file.at > KEEP_REPLACED]
+    manifest = Manifest(
+        snapshot_id=uuid.uuid4().hex,
+        published_at=now,
+        last_synced_at=synced[0],
+        source_max_created_at=synced[1],
+        watermark=synced[2],
+        columns=columns,
+        files=files,
+        replaced=tuple(file for file in replaced if now - file.at <= KEEP_REPLACED),
+    )
+    _swap(folder, manifest)
+    for file in expired:
+        (folder / file.path).unlink(missing_ok=True)
+    return Published(manifest, len(live - before.paths() if before else live), len(expired))
+
+
+def sweep(folder: Path, now: datetime) -> int:
+    """Deletes files that killed publishings left behind, ten minutes old at least; how many. For upkeep: it looks at
+    every file."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return 0
+    known = manifest.paths() | {file.path for file in manifest.replaced}
+    too_old = (now - KEEP_REPLACED).timestamp()
+    orphans = [
+        path
+        for path in folder.rglob("*.parquet")
+        if str(path.relative_to(folder)) not in known and path.stat().st_mtime < too_old
+    ]
+    for path in orphans:
+        path.unlink()
+    return len(orphans)
+
+
+def open_snapshot(folder: Path, tables: Iterable[str] | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB (time zone UTC) with a view a table in schema `analytics`, as of the current manifest.
+
+    The files behind it stay readable for ten minutes after the next publishing: open one per task, not per process.
+    Raises SnapshotError where nothing has been published.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise SnapshotError("nothing has been published yet: run `make demo`, or `audit sync` and `audit build`")
+    connection = duckdb.connect(config={"threads": 2})
+    connection.execute(f"set TimeZone = 'UTC'; create schema {SCHEMA}")
+    wanted = set(manifest.files) if tables is None else set(tables) & set(manifest.files)
+    for table in sorted(wanted):
+        connection.execute(_view(folder, manifest, table))
+    return connection
+
+
+def _view(folder: Path, manifest: Manifest, table: str) -> str:
+    paths = [str(folder / file.path) for file in manifest.files[table]]
+    columns = manifest.columns[table]
+    if not paths:
+        nothing = ", ".join(f'null::{kind} as "{name}"' for name, kind in columns.items())
+        return f"create view {SCHEMA}.{table} as select {nothing} where false"
+    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    names = ", ".join(f'"{name}"' for name in columns)
+    # Per-day files lie in date=YYYY-MM-DD folders: a filter on `date` then opens only the files it needs.
+    days = (
+        ", hive_partitioning = true, hive_types = {'date': date}" if table in PER_DAY else ", hive_partitioning = false"
+    )
+    more = ", date" if table in PER_DAY and "date" not in columns else ""
+    return f"create view {SCHEMA}.{table} as select {names}{more} from read_parquet([{listed}]{days})"
+
+
+def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    found = connection.execute(
+        "select table_name from information_schema.tables"
+        f" where table_schema = '{SCHEMA}' and table_type = 'BASE TABLE' and table_name like 'ai_audit_%'"
+        " and table_name not like '%__dbt_%' order by table_name"
+    ).fetchall()
+    return [name for (name,) in found]
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    found = connection.execute(
+        "select column_name, data_type from information_schema.columns"
+        f" where table_schema = '{SCHEMA}' and table_name = ? order by ordinal_position",
+        [table],
+    ).fetchall()
+    return dict(found)
+
+
+def _write_days(
+    connection: duckdb.DuckDBPyConnection,
+    folder: Path,
+    table: str,
+    held: tuple[SnapshotFile, ...],
+    builds: dict[date, int],
+) -> tuple[SnapshotFile, ...]:
+    day_of = PER_DAY[table]
+    kept = {file.day: file for file in held}
+    stale = {day for day, count in builds.items() if day not in kept or kept[day].version != str(count)}
+    if table in ONWARD and stale:
+        later = connection.execute(
+            f"select distinct {day_of} from {SCHEMA}.{table} where {day_of} >= ?", [min(stale)]
+        ).fetchall()
+        stale |= {day for (day,) in later}
+    for day in sorted(stale):
+        path = f"{table}/date={day.isoformat()}/{uuid.uuid4().hex}.parquet"
+        bounds = _bounds(table, day)
+        rows = _copy(connection, f"select * from {SCHEMA}.{table} where {bounds}", folder / path)
+        kept[day] = SnapshotFile(path=path, day=day, rows=rows, version=str(builds.get(day, 0)))
+    return tuple(kept[day] for day in sorted(day for day in kept if day is not None))
+
+
+def _bounds(table: str, day: date) -> str:
+    if table == "ai_audit_logs":
+        start = f"timestamptz '{day.isoformat()} 00:00:00+00'"
+        return f"created_at >= {start} and created_at < {start} + interval 1 day"
+    return f"date = date '{day.isoformat()}'"
+
+
+def _write_whole(
+    connection: duckdb.DuckDBPyConnection, folder: Path, table: str, held: tuple[SnapshotFile, ...]
+) -> SnapshotFile:
+    version = ""
+    if table in _VERSIONS:
+        row = connection.execute(f"select {_VERSIONS[table]} from {SCHEMA}.{table}").fetchone()
+        version = row[0] if row else ""
+        if held and held[0].version == version:
+            return held[0]
+    query = f"select * from {SCHEMA}.{table}"
+    if table == "ai_audit_sync_state":
+        query += f" order by started_at desc limit {_LATEST_RUNS}"
+    path = f"{table}/{uuid.uuid4().hex}.parquet"
+    return SnapshotFile(path=path, day=None, rows=_copy(connection, query, folder / path), version=version)
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = str(path).replace("'", "''")
+    row = connection.execute(f"copy ({query}) to '{target}' (format parquet, compression snappy)").fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _swap(folder: Path, manifest: Manifest) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / "manifest.json.new"
+    with temporary.open("w") as file:
+        file.write(manifest.model_dump_json())
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / "manifest.json")
