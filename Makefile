@@ -39,7 +39,7 @@ check: $(STAMP) ## formatting, linters, types, layers, rules, definitions, BigQu
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/pyright --warnings >/dev/null || $(BIN)/pyright --warnings
 	@$(BIN)/sqruff lint --config dbt/.sqruff dbt/models
-	@$(BIN)/lint-imports >/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports --cache-dir .audit/cache/imports >/dev/null || $(BIN)/lint-imports --no-cache
 	@$(BIN)/audit rules check
 	@$(BIN)/dg check defs
 	@$(BIN)/python -m audit_assets_tests.bigquery_models
@@ -57,5 +57,5 @@ lock: ## resolve requirements.lock again
 	  --no-emit-index-url --no-annotate --no-header -o requirements.lock
 
 clean: ## remove local state, keep the installation
-	@test ! -x $(BIN)/audit || $(BIN)/audit source stop
+	@test ! -x $(BIN)/audit || $(BIN)/audit source remove
 	@rm -rf .audit .cache

@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     """Where things are. Every field has a default with which all runs locally, embedded."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True, hide_input_in_errors=True
+        frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
 
     home: ProjectPath = Field(PROJECT_ROOT / ".audit", validation_alias="AI_AUDIT_HOME")

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from audit_assets.rules.document import DocumentError, read_document
+from audit_assets.rules.spelling import did_you_mean
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -93,7 +95,7 @@ class Cadence(_Frozen):
 class Repair(_Frozen):
     minimum_lookback: Duration = timedelta(hours=24)
     timezone: Timezone = "America/Los_Angeles"
-    hour: int = 2
+    hour: int = Field(default=2, ge=0, le=23)
 
 
 class Upkeep(_Frozen):
@@ -116,16 +118,32 @@ class SyncPolicy(_Frozen):
 
 
 def read_policy(path: Path) -> SyncPolicy:
-    """The policy in `path`. Raises PolicyError naming file, field and mend."""
+    """The policy in `path`. Raises PolicyError naming file, line, field and mend."""
     try:
-        content = yaml.safe_load(path.read_text())
+        document = read_document(path.read_bytes())
     except FileNotFoundError:
         raise PolicyError(f"{path}: no such file; AI_AUDIT_SYNC_POLICY says where the sync policy is") from None
-    except yaml.YAMLError as error:
-        raise PolicyError(f"{path}: not YAML: {error}") from error
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read: {error.strerror}; AI_AUDIT_SYNC_POLICY names the file") from None
+    except DocumentError as error:
+        raise PolicyError(f"{path.name}:{error.line}: {error.field or 'the file'}: {error.message}") from None
     try:
-        return SyncPolicy.model_validate(content or {})
+        return SyncPolicy.model_validate(document.values)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise PolicyError(f"{path.name}: {field}: {first['msg']}") from None
+        place = first["loc"]
+        field = ".".join(str(part) for part in place) or "the file"
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = f"unknown field{did_you_mean(str(place[-1]), _fields_at(place[:-1]))}"
+        raise PolicyError(f"{path.name}:{document.line(place)}: {field}: {message}") from None
+
+
+def _fields_at(place: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = SyncPolicy
+    for part in place:
+        inner = model.model_fields[str(part)].annotation
+        assert isinstance(inner, type)
+        assert issubclass(inner, BaseModel)  # only models forbid fields
+        model = inner
+    return list(model.model_fields)

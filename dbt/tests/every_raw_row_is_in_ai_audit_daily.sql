@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'ai_audit_daily'}}}) }}
+
 -- Days on which the raw rows, less those of drills, are not as many as ai_audit_daily says.
 with raw_days as (
     select
