@@ -4,6 +4,8 @@ PYTHON ?= python3
 SERVE ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
+# dagster-dbt still asks for sqlglot's old speed-up, which warns on every import.
+export PYTHONWARNINGS := ignore::UserWarning:sqlglot.tokens
 STAMP := $(VENV)/.installed
 UV_VERSION := 0.13.9
 SQL := dbt/models dbt/tests

@@ -26,9 +26,7 @@ ProjectPath = Annotated[Path, BeforeValidator(_from_project_root)]
 class Settings(BaseSettings):
     """Where things are. Every field has a default with which all runs locally, embedded."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     home: ProjectPath = Field(PROJECT_ROOT / ".audit", validation_alias="AI_AUDIT_HOME")
     environment: str = Field("local", validation_alias="AI_AUDIT_ENV", pattern=r"^[a-z0-9][a-z0-9_-]*$")

@@ -59,6 +59,8 @@ def run_build(settings: Settings, first: date, last: date, mode: Mode) -> BuildO
     from audit_assets.definitions import defs
 
     job = defs.resolve_job_def("audit_sync")
+    one_day = first == last
+    days = {} if one_day else {_RANGE_START: first.isoformat(), _RANGE_END: last.isoformat()}
     with DagsterInstance.get() as instance:
         result = job.execute_in_process(
             instance=instance,
@@ -67,7 +69,8 @@ def run_build(settings: Settings, first: date, last: date, mode: Mode) -> BuildO
                 "ops": {"sync_ai_audit_logs": {"config": {"mode": mode}}},
                 "loggers": {"terminal": {}},
             },
-            tags={_RANGE_START: first.isoformat(), _RANGE_END: last.isoformat(), "audit/mode": mode},
+            partition_key=first.isoformat() if one_day else None,
+            tags={**days, "audit/mode": mode},
         )
         failures = [event.step_failure_data for event in result.get_step_failure_events()]
         checks = {

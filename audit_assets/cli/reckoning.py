@@ -57,5 +57,6 @@ def reckon(settings: Settings, outcome: BuildOutcome) -> Reckoning:
                 (select count(distinct date) from {SCHEMA}.ai_audit_daily)"""
         ).fetchone()
     assert counted is not None
+    loaded, rejected, daily, days = counted
     failing = tuple(sorted(name.split(":")[-1] for name, passed in outcome.checks.items() if not passed))
-    return Reckoning(at_source, *counted, len(outcome.checks), failing)
+    return Reckoning(at_source, loaded, rejected, daily, days, len(outcome.checks), failing)

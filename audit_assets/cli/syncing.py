@@ -59,13 +59,13 @@ def run_sync(
     request = Request(mode.value, _since(since), _lookback(lookback))
     chosen: Destination = destination.value if destination else settings.destination
     if chosen == "stdout":
-        count = sync_to_stdout(settings.source_url, policy, request, sys.stdout.write)
+        count = sync_to_stdout(settings.source_url, policy, request, _write)
         err.print(f"{count:,} rows written; the watermark stays where it is")
         return
     warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path)
     with counting("rows") as advance:
 
-        def committed(_: DayWindow, load: Load) -> None:
+        def committed(window: DayWindow, load: Load) -> None:
             advance(load.counts.read)
 
         report = sync(settings.source_url, warehouse, policy, request, committed)
@@ -162,6 +162,10 @@ def _print_gaps(report: GapReport) -> None:
             row(name, counts, "bold")
     out.print(table)
     err.print("`audit build --from DAY --to DAY` reads these days again; so does a backfill in the UI")
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(line)
 
 
 def _since(text: str | None) -> datetime | None:

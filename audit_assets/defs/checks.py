@@ -25,7 +25,7 @@ from audit_assets.defs.publishing import SNAPSHOT
 from audit_assets.defs.resources import Surroundings
 from audit_assets.ingest.mirror import mirror_problem
 from audit_assets.rules.facts import TABLES
-from audit_assets.rules.judge import Failure, Judgement, Verdict, judge_all
+from audit_assets.rules.judge import Failure, Finding, Judgement, Verdict, judge_all
 from audit_assets.rules.load import load_rules
 from audit_assets.rules.model import Rule, RuleSet
 from audit_assets.settings import read_settings
@@ -39,7 +39,7 @@ RULES: RuleSet = load_rules(read_settings().rules_folder)
 WORST_SHOWN = 20
 
 
-def _specs(rule_set: RuleSet) -> list[AssetCheckSpec]:
+def rule_checks(rule_set: RuleSet) -> list[AssetCheckSpec]:
     """One check a file, on the asset the rule watches; a file that does not load keeps its check, which fails."""
     specs: list[AssetCheckSpec] = []
     for rule_id in rule_set.ids:
@@ -55,7 +55,7 @@ def _specs(rule_set: RuleSet) -> list[AssetCheckSpec]:
     return specs
 
 
-@multi_asset_check(name="rules", specs=_specs(RULES), can_subset=True)
+@multi_asset_check(name="rules", specs=rule_checks(RULES), can_subset=True)
 def rules(context: AssetCheckExecutionContext, surroundings: Surroundings) -> Iterator[AssetCheckResult]:
     """Judges every rule on one reading of the snapshot. A failing check blocks nothing."""
     settings, now = surroundings.settings(), datetime.now(UTC)
@@ -86,13 +86,21 @@ def _severity(rule: Rule | None, verdict: Verdict) -> AssetCheckSeverity:
 def _sentence(verdict: Verdict) -> str:
     if isinstance(verdict, Failure):
         return verdict.message
-    window = f"{verdict.window_start:%Y-%m-%d %H:%M} to {verdict.window_end:%Y-%m-%d %H:%M} UTC"
     if not verdict.findings:
-        return f"nothing fires in {verdict.judged} rows of {window}"
+        return f"nothing fires in {verdict.judged} rows of {_window(verdict)}"
     worst = verdict.findings[0]
-    name = ", ".join(shown(value) for _, value in worst.dimensions)
-    more = f" and {len(verdict.findings) - 1} more" if len(verdict.findings) > 1 else ""
-    return f"{name}{more}, {window}"
+    value = "" if worst.value is None else f": {worst.value:.4g}"
+    usual = "" if worst.baseline is None else f", usually {worst.baseline:.4g}"
+    more = f"; {len(verdict.findings) - 1} more" if len(verdict.findings) > 1 else ""
+    return f"{_instance(worst)}{value}{usual}, {_window(worst)}{more}"
+
+
+def _instance(finding: Finding) -> str:
+    return ", ".join(shown(value) for _, value in finding.dimensions)
+
+
+def _window(of: Judgement | Finding) -> str:
+    return f"{of.window_start:%Y-%m-%d %H:%M} to {of.window_end:%Y-%m-%d %H:%M} UTC"
 
 
 def _metadata(rule: Rule | None, verdict: Verdict, docs_url: str) -> dict[str, MetadataValue]:
@@ -110,12 +118,13 @@ def _metadata(rule: Rule | None, verdict: Verdict, docs_url: str) -> dict[str, M
     if runbook:
         known["runbook"] = MetadataValue.url(runbook)
     if verdict.findings:
-        columns = [TableColumn("instance", "string"), *(TableColumn(name, "float") for name in _FIGURES)]
+        columns = [TableColumn("instance"), TableColumn("window"), *(TableColumn(name, "float") for name in _FIGURES)]
         known["worst"] = MetadataValue.table(
             [
                 TableRecord(
                     {
-                        "instance": ", ".join(shown(value) for _, value in finding.dimensions),
+                        "instance": _instance(finding),
+                        "window": _window(finding),
                         **{name: getattr(finding, name) for name in _FIGURES},
                     }
                 )
@@ -135,7 +144,7 @@ def state_mirror_is_current(surroundings: Surroundings) -> AssetCheckResult:
     settings = surroundings.settings()
     with open_snapshot(settings.snapshot_folder, ["ai_audit_sync_state"]) as connection:
         run = latest_run(connection)
-    problem = mirror_problem(settings.state_file, run)
+    problem = mirror_problem(settings.state_file, run) if run else "no sync has succeeded yet: run `audit sync`"
     return AssetCheckResult(passed=problem is None, severity=AssetCheckSeverity.WARN, description=problem)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from dagster import AssetExecutionContext, Failure
 from dagster_dbt import DagsterDbtTranslator
 
-from audit_assets.settings import PROJECT_ROOT, Settings
+from audit_assets.settings import PROJECT_ROOT, Settings, read_settings
 
 DBT_FOLDER = PROJECT_ROOT / "dbt"
 
@@ -56,6 +56,8 @@ def dbt_build(
                     "--no-write-json",
                     "--exclude-resource-type",
                     "unit_test",
+                    "--exclude-resource-type",
+                    "exposure",
                     *selection,
                 ]
             )
@@ -130,3 +132,6 @@ def _digest() -> str:
         if path.suffix in (".sql", ".yml"):
             sums.update(str(path.relative_to(DBT_FOLDER)).encode() + path.read_bytes())
     return sums.hexdigest()
+
+
+MANIFEST: Mapping[str, Any] = read_manifest(read_settings())

@@ -1,7 +1,7 @@
 """Assets of the sync: raw rows by day, and the tables that say what each sync did."""
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 from dagster import (
@@ -18,7 +18,8 @@ from dagster import (
 )
 from pydantic import Field
 
-from audit_assets.defs.partitions import DAILY, FRESH, ONE_RUN, days_of
+from audit_assets.defs.dbt_events import MANIFEST
+from audit_assets.defs.partitions import DAILY, FRESH, ONE_RUN, POLICY, days_of, listed
 from audit_assets.defs.resources import Surroundings
 from audit_assets.ingest.mirror import MirrorError, lag_seconds, write_mirror
 from audit_assets.ingest.policy import PolicyError
@@ -27,14 +28,35 @@ from audit_assets.ingest.sync import SyncReport, sync
 from audit_assets.ingest.windows import Request, WindowError
 from audit_assets.settings import SettingsError
 from audit_assets.warehouse.protocol import DayWindow, Load, Mode, WarehouseError
-from audit_assets.warehouse.schema import TABLES
+from audit_assets.warehouse.schema import SCHEMA, TABLES
 
 OWNERS = ["team:data-platform"]
 
 
 def _schema(table: str) -> dict[str, Any]:
-    columns = [TableColumn(name, kind) for name, kind in TABLES[table].items()]
+    """The table's columns, with what dbt's sources.yml says of them."""
+    told = next((node["columns"] for node in MANIFEST["sources"].values() if node["name"] == table), {})
+    columns = [
+        TableColumn(name, kind, description=told.get(name, {}).get("description") or None)
+        for name, kind in TABLES[table].items()
+    ]
+    return _columns(columns) | {"dagster/table_name": f"warehouse.{SCHEMA}.{table}"}
+
+
+def _columns(columns: list[TableColumn]) -> dict[str, Any]:
     return {"dagster/column_schema": MetadataValue.table_schema(TableSchema(columns))}
+
+
+def _source_columns() -> list[TableColumn]:
+    """The customer's names; the types are those of docs/audit-log-analytics-sync.md."""
+    names = POLICY.source.columns
+    texts = [names.id, names.workflow_id, names.capability, names.provider]
+    return [
+        *(TableColumn(name, "text") for name in texts),
+        TableColumn(names.created_at, "timestamptz"),
+        TableColumn(names.request_metadata, "jsonb"),
+        TableColumn(names.response_metadata, "jsonb"),
+    ]
 
 
 source_table = AssetSpec(
@@ -46,6 +68,7 @@ source_table = AssetSpec(
         "The application's own audit table. One row per interaction of the copilot, read only. "
         "Prompt and response text stay there."
     ),
+    metadata=_columns(_source_columns()) | {"dagster/table_name": POLICY.source.table},
 )
 
 raw_logs = AssetSpec(
@@ -93,6 +116,18 @@ repair_diff = AssetSpec(
     metadata=_schema("ai_audit_repair_diff"),
 )
 
+days = AssetSpec(
+    "ai_audit_days",
+    deps=[source_table],
+    group_name="ingestion",
+    kinds={"duckdb", "table"},
+    owners=OWNERS,
+    description="One row per UTC day: how often its rows changed, and whether the models have read the last change.",
+    metadata=_schema("ai_audit_days"),
+)
+
+SYNCED = [raw_logs, sync_state, rejects, repair_diff, days]
+
 
 class SyncConfig(Config):
     """What one run reads. The UI's default re-reads the run's own partitions."""
@@ -108,7 +143,7 @@ class SyncConfig(Config):
 
 @multi_asset(
     name="sync_ai_audit_logs",
-    specs=[raw_logs, sync_state, rejects, repair_diff],
+    specs=SYNCED,
     backfill_policy=ONE_RUN,
     can_subset=False,
     op_tags={"dagster/priority": "1"},
@@ -117,9 +152,9 @@ def sync_ai_audit_logs(
     context: AssetExecutionContext, config: SyncConfig, surroundings: Surroundings
 ) -> Iterator[MaterializeResult]:
     """Brings rows from the source into the warehouse, a UTC day a commit."""
-    days = days_of(context)
+    asked = days_of(context)
     lookback = timedelta(minutes=config.lookback_minutes) if config.lookback_minutes else None
-    request = Request(config.mode, lookback=lookback, days=(days[0], days[-1]) if config.mode == "days" else None)
+    request = Request(config.mode, lookback=lookback, days=(asked[0], asked[-1]) if config.mode == "days" else None)
     settings = surroundings.settings()
 
     def told(window: DayWindow, load: Load) -> None:
@@ -139,9 +174,9 @@ def sync_ai_audit_logs(
         context.log.warning(warning)
     metadata = _told(report)
     for day in report.days:
-        if day not in days:  # late rows of a day this run is not about: that day's asset changed all the same
+        if day not in asked:  # late rows of a day this run is not about: that day's asset changed all the same
             context.log_event(AssetMaterialization("ai_audit_logs", partition=day.isoformat(), metadata=metadata))
-    for spec in (raw_logs, sync_state, rejects, repair_diff):
+    for spec in SYNCED:
         yield MaterializeResult(spec.key, metadata=metadata)
 
 
@@ -155,7 +190,7 @@ def _told(report: SyncReport) -> dict[str, MetadataValue]:
         "records_removed": MetadataValue.int(run.counts.removed),
         "sync_duration_ms": MetadataValue.int(run.sync_duration_ms),
         "mode": MetadataValue.text(run.mode),
-        "days_changed": MetadataValue.text(_listed(report.days)),
+        "days_changed": MetadataValue.text(listed(report.days)),
     }
     times = {
         "last_synced_at": run.last_synced_at,
@@ -169,9 +204,3 @@ def _told(report: SyncReport) -> dict[str, MetadataValue]:
     if report.warnings:
         known["warnings"] = MetadataValue.md("\n".join(f"- {warning}" for warning in report.warnings))
     return known
-
-
-def _listed(days: tuple[date, ...]) -> str:
-    if len(days) > 6:
-        return f"{days[0]} to {days[-1]} ({len(days)} days)"
-    return ", ".join(str(day) for day in days) or "none"

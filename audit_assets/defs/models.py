@@ -1,21 +1,28 @@
 """The dbt models as assets by day, and their tests as asset checks."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from dagster import AssetCheckSpec, AssetExecutionContext, AssetMaterialization, AssetSpec, Failure
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetMaterialization,
+    AssetSpec,
+    Failure,
+    MetadataValue,
+)
 from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 from dagster_dbt.asset_utils import get_subset_selection_for_context
 
-from audit_assets.defs.dbt_events import dbt_build, read_manifest
-from audit_assets.defs.partitions import DAILY, FRESH, ONE_RUN, days_of
+from audit_assets.defs.dbt_events import MANIFEST, dbt_build
+from audit_assets.defs.ingestion import OWNERS
+from audit_assets.defs.partitions import DAILY, FRESH, ONE_RUN, days_of, listed
 from audit_assets.defs.resources import Surroundings
-from audit_assets.settings import read_settings
 from audit_assets.warehouse.days import mark_built, unbuilt_days
 from audit_assets.warehouse.protocol import WarehouseError
-
-MANIFEST: Mapping[str, Any] = read_manifest(read_settings())
 
 
 class Translator(DagsterDbtTranslator):
@@ -26,15 +33,40 @@ class Translator(DagsterDbtTranslator):
         if not unique_id.startswith("model."):
             return spec
         kind = "view" if manifest["nodes"][unique_id]["config"]["materialized"] == "view" else "table"
-        return spec.replace_attributes(kinds={"dbt", "duckdb", kind}, freshness_policy=FRESH)
+        return spec.replace_attributes(kinds={"dbt", "duckdb", kind}, owners=OWNERS, freshness_policy=FRESH)
 
     def get_asset_check_spec(
         self, asset_spec: AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
     ) -> AssetCheckSpec | None:
         spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
-        if spec is None or asset_spec.partitions_def is None:
-            return spec
-        return spec._replace(partitions_def=DAILY)
+        if spec is None:
+            return None
+        test = manifest["nodes"][unique_id]
+        spec = spec._replace(description=spec.description or _promise(test))
+        on_a_model = (test.get("attached_node") or "model.").startswith("model.")
+        return spec._replace(partitions_def=DAILY) if on_a_model else spec
+
+
+# What a test of the project promises, from its arguments.
+_PROMISES = {
+    "grain_is_unique_and_complete": "One row per {columns}; none of them is null.",
+    "sums_agree_by_day": "By day, {figure} equals {other_figure} of {other}.",
+    "accepted_values": "{column_name} is one of {values}.",
+    "relationships": "Each {column_name} is a {field} of {to}.",
+}
+
+
+def _promise(test: Mapping[str, Any]) -> str | None:
+    known = test.get("test_metadata") or {}
+    if known.get("name") not in _PROMISES:
+        return None
+    arguments = known["kwargs"].get("arguments", known["kwargs"])
+    words = {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in {**known["kwargs"], **arguments}.items()
+    }
+    said = _PROMISES[known["name"]].format_map(words)
+    return re.sub(r"ref\('(\w+)'\)", r"\1", said)
 
 
 TRANSLATOR = Translator()
@@ -47,25 +79,17 @@ def models(context: AssetExecutionContext, surroundings: Surroundings) -> Iterat
     """Builds the run's days, and whatever other days a sync changed since the models last read them."""
     settings = surroundings.settings()
     asked = days_of(context)
-    selection, indirect = get_subset_selection_for_context(
-        context=context,
-        manifest=MANIFEST,
-        select="fqn:*",
-        exclude=None,
-        selector=None,
-        dagster_dbt_translator=TRANSLATOR,
-        current_dbt_indirect_selection_env=None,
-    )
-    whole = not context.is_subset
+    selection, indirect = _selection(context)
+    whole = context.selected_asset_keys == models.keys
     warehouse = surroundings.warehouse()
     try:
         with warehouse.exclusive("the models"):
             with warehouse.opened() as connection:
                 changed = unbuilt_days(connection) if whole else ()
             days = tuple(sorted({*asked, *changed}))
-            yield from dbt_build(
-                context, MANIFEST, TRANSLATOR, selection, _window(days, indirect, settings.duckdb_path), settings
-            )
+            window = _window(days, indirect, settings.duckdb_path)
+            for event in dbt_build(context, MANIFEST, TRANSLATOR, selection, window, settings):
+                yield _dated(event, days) if isinstance(event, AssetCheckResult) else event
             if whole:
                 with warehouse.opened() as connection:
                     mark_built(connection, days)
@@ -74,6 +98,29 @@ def models(context: AssetExecutionContext, surroundings: Surroundings) -> Iterat
     for day in sorted(set(changed) - set(asked)):
         for key in context.selected_asset_keys:
             context.log_event(AssetMaterialization(key, partition=day.isoformat()))
+
+
+def _selection(context: AssetExecutionContext) -> tuple[list[str], str | None]:
+    """dbt's arguments for what the run selects: everything, every model without its tests, or some of them."""
+    if context.selected_asset_keys == models.keys:
+        if not context.selected_asset_check_keys:
+            return ["--exclude-resource-type", "test"], None
+        if context.selected_asset_check_keys == models.check_keys:
+            return ["--select", "fqn:*"], None
+    return get_subset_selection_for_context(
+        context=context,
+        manifest=MANIFEST,
+        select="fqn:*",
+        exclude=None,
+        selector=None,
+        dagster_dbt_translator=TRANSLATOR,
+        current_dbt_indirect_selection_env=None,
+    )
+
+
+def _dated(result: AssetCheckResult, days: tuple[date, ...]) -> AssetCheckResult:
+    """A test reads all the days that were built, and a run over a range records it once: so it says which they were."""
+    return result._replace(metadata={**result.metadata, "days": MetadataValue.text(listed(days))})
 
 
 def _window(days: tuple[date, ...], indirect: str | None, duckdb_path: object) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The daily partitions (UTC) that every asset by day shares, and the days a run is about."""
 
+from collections.abc import Sequence
 from datetime import date
 
 from dagster import AssetExecutionContext, BackfillPolicy, DailyPartitionsDefinition, FreshnessPolicy
@@ -23,3 +24,10 @@ FRESH = FreshnessPolicy.time_window(fail_window=POLICY.freshness)
 def days_of(context: AssetExecutionContext) -> tuple[date, ...]:
     """The UTC days of the run's partitions, in order."""
     return tuple(sorted(date.fromisoformat(key) for key in context.partition_keys))
+
+
+def listed(days: Sequence[date]) -> str:
+    """Days as the UI shows them; many of them as first and last."""
+    if len(days) > 6:
+        return f"{days[0]} to {days[-1]} ({len(days)} days)"
+    return ", ".join(str(day) for day in days) or "none"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from dagster import AssetExecutionContext, AssetKey, Failure, MaterializeResult, MetadataValue, asset
 
-from audit_assets.defs.ingestion import OWNERS, raw_logs, rejects, repair_diff, sync_state
+from audit_assets.defs.ingestion import OWNERS, SYNCED
 from audit_assets.defs.models import models
 from audit_assets.defs.partitions import FRESH
 from audit_assets.defs.resources import Surroundings
@@ -16,7 +16,7 @@ SNAPSHOT = AssetKey("published_snapshot")
 
 @asset(
     key=SNAPSHOT,
-    deps=[raw_logs, sync_state, rejects, repair_diff, *sorted(models.keys)],
+    deps=[*SYNCED, *sorted(models.keys)],
     group_name="serving",
     kinds={"parquet"},
     owners=OWNERS,

@@ -19,8 +19,11 @@ from dagster import (
     sensor,
 )
 
-from audit_assets.defs.ingestion import SyncConfig
-from audit_assets.defs.partitions import DAILY, POLICY
+from audit_assets.defs.checks import CHECKS
+from audit_assets.defs.ingestion import SyncConfig, sync_ai_audit_logs
+from audit_assets.defs.models import models
+from audit_assets.defs.partitions import POLICY
+from audit_assets.defs.publishing import SNAPSHOT
 from audit_assets.defs.resources import Surroundings
 from audit_assets.ingest.source import newest_created_at
 from audit_assets.ingest.source_error import SourceError
@@ -39,12 +42,18 @@ _ACTIVE = [
 audit_sync = define_asset_job(
     "audit_sync",
     selection=AssetSelection.all(),
-    partitions_def=DAILY,
     description=(
         "Sync, models, snapshot and rules, in this order. One job: micro-batches, hourly, nightly and backfills differ "
         "in what they read only."
     ),
 )
+
+
+ALL_ASSETS = sorted([*sync_ai_audit_logs.keys, *models.keys, SNAPSHOT])
+
+# A micro-batch judges the rules and its own bookkeeping. The tests of the models (3 CPU s of 11) run with the hourly,
+# nightly, daily and range runs.
+EVERY_BATCH = sorted(key for check in CHECKS for key in check.check_keys)
 
 
 def _config(mode: Mode) -> RunConfig:
@@ -78,16 +87,14 @@ def audit_sync_sensor(context: SensorEvaluationContext, surroundings: Surroundin
         if newest is None or (seen is not None and newest <= seen):
             return SkipReason(f"nothing moved at the source; the next run is due at {due:%H:%M:%S} UTC")
         reason = "source moved"
-    return SensorResult(
-        run_requests=[
-            RunRequest(
-                partition_key=_day(now),
-                run_config=_config("delta"),
-                tags={"audit/mode": "delta", "audit/reason": reason},
-            )
-        ],
-        cursor=now.isoformat(),
+    request = RunRequest(
+        partition_key=_day(now),
+        run_config=_config("delta"),
+        tags={"audit/mode": "delta", "audit/reason": reason},
+        asset_selection=ALL_ASSETS,
+        asset_check_keys=EVERY_BATCH,
     )
+    return SensorResult(run_requests=[request], cursor=now.isoformat())
 
 
 def _requested(moment: datetime, mode: Mode, partition: str) -> RunRequest:

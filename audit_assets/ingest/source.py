@@ -280,7 +280,7 @@ def open_source(url: str, policy: SyncPolicy) -> Generator[Source]:
 
 def _impatient(url: str) -> str:
     """The URL with a limit on connecting and a look whether the server still lives, where it sets none itself."""
-    if "://" not in url or "connect_timeout" in url:
+    if not url.startswith(("postgresql://", "postgres://")) or "connect_timeout" in url:
         return url
     return f"{url}{'&' if '?' in url else '?'}connect_timeout=10&keepalives_idle=30&keepalives_interval=10"
 

@@ -12,7 +12,11 @@ _MENDS = (
     ("no password supplied", "put the password into AI_AUDIT_SOURCE_URL"),
     ("does not exist", "check the database and role in AI_AUDIT_SOURCE_URL"),
     ("connection info string", _WRITTEN),
-    ("invalid", _WRITTEN),
+    ("invalid uri", _WRITTEN),
+    ("invalid connection option", _WRITTEN),
+    ("invalid percent", _WRITTEN),
+    ("invalid integer", _WRITTEN),
+    ("invalid sslmode", _WRITTEN),
     ("unexpected spaces", _WRITTEN),
     ("failed to connect", "start it, or set AI_AUDIT_SOURCE_URL to one that runs"),
 )

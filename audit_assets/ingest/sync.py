@@ -209,15 +209,18 @@ class _Session:
 
     def _follow_moved(self, reading: "_Reading", read: set[date | None]) -> None:
         """Reads the other day of every row that moved between a day that was read and one that was not: an id on two
-        days, and an id that is gone from a day but still at the source. An id that stays on two days after that is
-        a double at the source, and refused."""
+        days, and an id that is gone from a day but still at the source; and again every day that refused a row for a
+        newer one that is gone now. An id that stays on two days after that is a double at the source, and refused."""
         asked: set[str] = set()
+        retried: set[date] = set()
         while True:
             with self._warehouse.writer(self._purpose) as writer:
                 doubled = writer.doubled_days()
                 gone = set(writer.gone_ids(self._run.sync_id)) - asked
-            days = {*doubled, *self._days_now(reading, sorted(gone))} - read
+                bereft = {*writer.bereft_days()} - retried
+            days = ({*doubled, *self._days_now(reading, sorted(gone))} - read) | bereft
             asked |= gone
+            retried |= bereft
             if not days:
                 break
             end = reading.plan.end

@@ -167,6 +167,13 @@ class DuckDBWriter:
         ).fetchall()
         return tuple(day for (day,) in found)
 
+    def bereft_days(self) -> tuple[date, ...]:
+        found = self.connection.execute(
+            f"""select distinct reject_day from {SCHEMA}.ai_audit_rejects
+            where reason = 'duplicate_id' and source_id not in (select id from {SCHEMA}.ai_audit_logs)"""
+        ).fetchall()
+        return tuple(day for (day,) in found)
+
     def refuse_doubles(self, sync_id: str, mode: str, synced_at: datetime) -> Load:
         with self._transaction():
             return refuse_doubles(self.connection, sync_id, mode, synced_at)

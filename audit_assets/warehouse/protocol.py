@@ -171,6 +171,10 @@ class WarehouseWriter(Protocol):
         """UTC days that hold an id which another day holds too."""
         ...
 
+    def bereft_days(self) -> tuple[date, ...]:
+        """UTC days that refuse a row as `duplicate_id` though no row with its id is loaded any more."""
+        ...
+
     def refuse_doubles(self, sync_id: str, mode: str, synced_at: datetime) -> Load:
         """Keeps the newest row of each id that several days hold, and refuses the others as `duplicate_id`."""
         ...

@@ -182,7 +182,8 @@ def _view(folder: Path, manifest: Manifest, table: str) -> str:
     paths = [str(folder / file.path) for file in manifest.files[table]]
     columns = manifest.columns[table]
     if not paths:
-        nothing = ", ".join(f'null::{kind} as "{name}"' for name, kind in columns.items())
+        typed = columns if table not in PER_DAY else {**columns, "date": "date"}
+        nothing = ", ".join(f'null::{kind} as "{name}"' for name, kind in typed.items())
         return f"create view {SCHEMA}.{table} as select {nothing} where false"
     listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
     names = ", ".join(f'"{name}"' for name in columns)
@@ -226,7 +227,8 @@ def _write_days(
         later = connection.execute(
             f"select distinct {day_of} from {SCHEMA}.{table} where {day_of} >= ?", [min(stale)]
         ).fetchall()
-        stale |= {day for (day,) in later}
+        gone = {day for day in kept if day is not None and day >= min(stale)}
+        stale |= {day for (day,) in later} | gone
     for day in sorted(stale):
         path = f"{table}/date={day.isoformat()}/{uuid.uuid4().hex}.parquet"
         bounds = _bounds(table, day)

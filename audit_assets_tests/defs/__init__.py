@@ -1,0 +1,1 @@
+"""Tests of audit_assets/defs: assets, checks, schedules, on a real instance."""

@@ -1,0 +1,5 @@
+"""The Dagster shell over homes of its own."""
+
+from audit_assets_tests.homes import built, built_home, empty_home, home
+
+__all__ = ["built", "built_home", "empty_home", "home"]

@@ -1,0 +1,135 @@
+"""The asset graph: what a person finds in the UI before anything has run."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from dagster import AssetKey
+
+from audit_assets_tests.homes import Home
+
+MARTS = {
+    "ai_audit_capabilities",
+    "ai_audit_capability_anomalies",
+    "ai_audit_capability_grid",
+    "ai_audit_capability_stats",
+    "ai_audit_daily",
+    "ai_audit_error_funnel",
+    "ai_audit_latency_histogram",
+    "ai_audit_workspace_counts",
+    "ai_audit_workspace_stats",
+}
+INGESTED = {"ai_audit_days", "ai_audit_logs", "ai_audit_rejects", "ai_audit_repair_diff", "ai_audit_sync_state"}
+
+
+@pytest.fixture
+def graph(built_home: Home) -> Any:
+    from audit_assets.definitions import defs
+
+    return defs.resolve_asset_graph()
+
+
+def nodes(graph: Any) -> Iterator[Any]:
+    return (graph.get(key) for key in graph.get_all_asset_keys())
+
+
+def columns_of(node: Any) -> list[Any]:
+    schema = node.metadata["dagster/column_schema"]
+    return list(getattr(schema, "schema", schema).columns)
+
+
+@pytest.mark.requirement("R01", "R20", "R21", "R22", "R23", "R26")
+def test_every_table_is_an_asset_of_its_own_name(graph: Any):
+    from audit_assets.defs.models import MANIFEST
+
+    models = {node["name"] for node in MANIFEST["nodes"].values() if node["resource_type"] == "model"}
+    sources = {node["name"] for node in MANIFEST["sources"].values()}
+    assert {key.path[-1] for key in graph.get_all_asset_keys()} == {
+        *models,
+        *sources,
+        "source_ai_audit_logs",
+        "published_snapshot",
+    }
+    assert all(len(key.path) == 1 for key in graph.get_all_asset_keys())
+    assert sources == INGESTED
+    assert models >= MARTS
+
+
+def test_assets_lie_in_groups_by_stage(graph: Any):
+    groups: dict[str, set[str]] = {}
+    for node in nodes(graph):
+        groups.setdefault(node.group_name, set()).add(node.key.path[-1])
+    assert groups["source"] == {"source_ai_audit_logs"}
+    assert groups["ingestion"] == INGESTED
+    assert groups["staging"] == {"stg_ai_audit_logs"}
+    assert groups["marts"] >= MARTS
+    assert groups["serving"] == {"published_snapshot"}
+
+
+def test_every_asset_says_what_it_holds_who_owns_it_and_of_what_kind_it_is(graph: Any):
+    for node in nodes(graph):
+        assert node.description, node.key
+        assert node.owners == ["team:data-platform"], node.key
+        assert node.kinds, node.key
+    assert graph.get(AssetKey("ai_audit_daily")).kinds == {"dbt", "duckdb", "table"}
+    assert graph.get(AssetKey("stg_ai_audit_logs")).kinds == {"dbt", "duckdb", "view"}
+
+
+@pytest.mark.requirement("R01", "R04")
+def test_every_table_shows_its_columns(graph: Any):
+    for node in nodes(graph):
+        if node.key.path[-1] == "published_snapshot":
+            continue
+        columns = columns_of(node)
+        assert columns, node.key
+        if node.group_name in ("marts", "staging") or node.key.path[-1] == "ai_audit_logs":
+            assert [column.name for column in columns if not column.description] == [], node.key
+
+
+def test_no_column_of_raw_holds_what_people_wrote(graph: Any):
+    columns = columns_of(graph.get(AssetKey("ai_audit_logs")))
+    assert not {"request_metadata", "response_metadata", "prompt", "response", "error"} & {c.name for c in columns}
+
+
+@pytest.mark.requirement("R15")
+def test_raw_and_marts_are_to_be_fresh_within_five_minutes(graph: Any):
+    fresh = {"ai_audit_logs", "stg_ai_audit_logs", "published_snapshot", *MARTS}
+    for node in nodes(graph):
+        if node.key.path[-1] in fresh:
+            assert node.freshness_policy.fail_window.to_timedelta() == timedelta(minutes=5), node.key
+        else:
+            assert node.freshness_policy is None, node.key
+
+
+@pytest.mark.requirement("R18")
+def test_tables_by_day_share_partitions_from_the_first_day_to_the_running_one(graph: Any):
+    from audit_assets.defs.partitions import DAILY, POLICY
+
+    for node in nodes(graph):
+        if node.key.path[-1] in {"ai_audit_logs", "stg_ai_audit_logs", *MARTS}:
+            assert node.partitions_def == DAILY
+            assert node.backfill_policy.max_partitions_per_run is None  # a range is one run
+    keys = DAILY.get_partition_keys(current_time=datetime(2026, 11, 5, 0, 0, 1, tzinfo=UTC))
+    assert (keys[0], keys[-1]) == (POLICY.first_day.isoformat(), "2026-11-05")
+
+
+def test_the_data_flow_one_way_from_the_source_to_the_snapshot(graph: Any):
+    def parents(name: str) -> set[str]:
+        return {key.path[-1] for key in graph.get(AssetKey(name)).parent_keys}
+
+    assert parents("ai_audit_logs") == {"source_ai_audit_logs"}
+    assert parents("stg_ai_audit_logs") == {"ai_audit_logs"}
+    assert parents("ai_audit_capability_anomalies") >= {"ai_audit_capability_stats"}
+    assert parents("published_snapshot") >= {*MARTS, *INGESTED}
+
+
+@pytest.mark.requirement("R27")
+def test_a_second_load_does_not_parse_the_dbt_project_again(built_home: Home):
+    from audit_assets.defs.dbt_events import read_manifest
+
+    read_manifest(built_home.settings())
+    path = built_home.folder / "dbt/manifest.json"
+    before = path.stat().st_mtime_ns
+    assert read_manifest(built_home.settings())["nodes"]
+    assert path.stat().st_mtime_ns == before

@@ -1,0 +1,86 @@
+"""dbt in process gives the events that the stock resource gives: same assets, same checks, same outcomes."""
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import AssetExecutionContext, DagsterEventType, DagsterInstance, Definitions
+from dagster_dbt import DbtCliResource, dbt_assets
+
+from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets_tests.homes import Home
+
+pytestmark = pytest.mark.requirement("R27")
+
+KINDS = (
+    DagsterEventType.ASSET_MATERIALIZATION,
+    DagsterEventType.ASSET_CHECK_EVALUATION,
+    DagsterEventType.ASSET_OBSERVATION,
+)
+
+
+def told(result: Any) -> set[tuple[Any, ...]]:
+    """The run's asset events, with what they say and the names of their metadata."""
+    events: set[tuple[Any, ...]] = set()
+    for event in result.all_events:
+        if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
+            one = event.event_specific_data
+            names = tuple(sorted(set(one.metadata) - {"days"}))
+            events.add(("check", one.asset_key, one.check_name, one.passed, one.severity, one.partition, names))
+        elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
+            one = event.step_materialization_data.materialization
+            events.add(("asset", one.asset_key, one.partition, frozenset(one.metadata)))
+        elif event.event_type == DagsterEventType.ASSET_OBSERVATION:
+            events.add(("observation", event.asset_key))
+    return events
+
+
+def test_the_events_of_a_build_equal_those_of_the_stock_resource(home: Home, monkeypatch: pytest.MonkeyPatch):
+    from audit_assets.defs.dbt_events import DBT_FOLDER, MANIFEST
+    from audit_assets.defs.models import TRANSLATOR, models
+    from audit_assets.defs.partitions import DAILY, ONE_RUN
+    from audit_assets.defs.resources import Surroundings
+
+    settings = home.settings()
+    now = datetime.now(UTC)
+    day = now.date().isoformat()
+    with DuckDBWarehouse(settings.duckdb_path, settings.lock_path).connection("a test") as connection:
+        connection.execute(  # a row twice, so that a test fails
+            "insert into analytics.ai_audit_logs select * from analytics.ai_audit_logs order by created_at desc limit 1"
+        )
+
+    @dbt_assets(
+        manifest=MANIFEST,
+        partitions_def=DAILY,
+        backfill_policy=ONE_RUN,
+        dagster_dbt_translator=TRANSLATOR,
+        name="stock",
+    )
+    def stock(context: AssetExecutionContext) -> Iterator[Any]:
+        dbt = DbtCliResource(
+            project_dir=str(DBT_FOLDER),
+            profiles_dir=str(DBT_FOLDER),
+            dbt_executable=str(Path(sys.executable).with_name("dbt")),
+        )
+        excluded = ["--exclude-resource-type", "unit_test", "--exclude-resource-type", "exposure"]
+        build = dbt.cli(["build", *excluded], context=context, target_path=home.folder / "dbt", raise_on_error=False)
+        yield from build.stream()
+
+    monkeypatch.setenv("AI_AUDIT_BUILD_DAYS", day)
+    monkeypatch.setenv("AI_AUDIT_BUILD_NOW", now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    monkeypatch.setenv("AI_AUDIT_DUCKDB_PATH", str(settings.duckdb_path))
+    results = []
+    with DagsterInstance.ephemeral() as instance:
+        for assets in (stock, models):
+            defs = Definitions(assets=[assets], resources={"surroundings": Surroundings()})
+            job = defs.resolve_implicit_global_asset_job_def()
+            results.append(told(job.execute_in_process(instance=instance, partition_key=day, raise_on_error=False)))
+    by_stock, by_ours = results
+    assert by_ours - by_stock == set()
+    assert by_stock - by_ours == set()
+    failed = {event[2] for event in by_ours if event[0] == "check" and not event[3]}
+    assert "grain_is_unique_and_complete_stg_ai_audit_logs_id" in failed
+    assert {event[1].path[-1] for event in by_ours if event[0] == "asset"} == {key.path[-1] for key in models.keys}

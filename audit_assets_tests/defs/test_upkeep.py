@@ -1,0 +1,95 @@
+"""Upkeep: the hot loop leaves no trail, and what tells a story stays."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from dagster import DagsterInstance, DagsterRunStatus, build_op_context
+from dagster._core.test_utils import create_run_for_test
+from sqlalchemy import create_engine, text
+
+from audit_assets.cli.headless import prepare_instance
+from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets_tests.homes import Home
+
+
+@pytest.fixture
+def loaded(built_home: Home) -> None:
+    """The definitions, loaded in a home that has what they read."""
+    import audit_assets.definitions  # noqa: F401
+
+
+def test_only_old_micro_batches_that_went_well_are_pruned(loaded: None, empty_home: Home):
+    from audit_assets.defs.upkeep import prune_runs
+
+    prepare_instance(empty_home.settings())
+    ended, failed = DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE
+    with DagsterInstance.get() as instance:
+        runs = {
+            name: create_run_for_test(instance, job_name="audit_sync", status=status, tags={"audit/mode": mode}).run_id
+            for name, mode, status in (
+                ("an old micro-batch", "delta", ended),
+                ("a new micro-batch", "delta", ended),
+                ("a failed micro-batch", "delta", failed),
+                ("a running micro-batch", "delta", DagsterRunStatus.STARTED),
+                ("a repair", "full", ended),
+                ("a backfill", "days", ended),
+            )
+        }
+        logs = Path(instance.storage_directory()) / runs["an old micro-batch"] / "compute_logs"
+        logs.mkdir(parents=True)
+        _age(empty_home, set(runs.values()) - {runs["a new micro-batch"]})
+        with build_op_context(instance=instance) as context:
+            prune_runs(context)
+        left = {name for name, run_id in runs.items() if instance.get_run_by_id(run_id)}
+    assert left == set(runs) - {"an old micro-batch"}
+    assert not logs.parent.exists()
+
+
+def _age(home: Home, run_ids: set[str]) -> None:
+    """Makes the runs a day old, as only the storage itself can."""
+    engine = create_engine(f"sqlite:///{home.folder}/dagster/history/runs.db")
+    with engine.begin() as connection:
+        for run_id in run_ids:
+            connection.execute(
+                text("update runs set create_timestamp = datetime(create_timestamp, '-1 day') where run_id = :id"),
+                {"id": run_id},
+            )
+    engine.dispose()
+
+
+@pytest.mark.requirement("R14")
+def test_state_rows_of_old_deltas_go_and_repairs_failures_and_the_newest_stay(loaded: None, empty_home: Home):
+    from audit_assets.warehouse.upkeep import tidy
+
+    settings, now = empty_home.settings(), datetime.now(UTC)
+    rows = (
+        ("old delta", "delta", "succeeded", 40),
+        ("old failure", "delta", "failed", 40),
+        ("old repair", "full", "succeeded", 40),
+        ("new delta", "delta", "succeeded", 1),
+    )
+    with DuckDBWarehouse(settings.duckdb_path, settings.lock_path).connection("a test") as connection:
+        for sync_id, mode, status, days in rows:
+            connection.execute(
+                "insert into analytics.ai_audit_sync_state (sync_id, mode, status, started_at) values (?, ?, ?, ?)",
+                [sync_id, mode, status, now - timedelta(days=days)],
+            )
+        assert tidy(connection, now - timedelta(days=30)) == 1
+        assert tidy(connection, now + timedelta(days=1)) == 0
+        left = connection.execute("select sync_id from analytics.ai_audit_sync_state order by sync_id").fetchall()
+    assert [name for (name,) in left] == ["new delta", "old failure", "old repair"]
+
+
+def test_the_upkeep_job_runs_whole(home: Home):
+    from audit_assets.definitions import defs
+
+    prepare_instance(home.settings())
+    orphan = home.folder / "published/ai_audit_logs/orphan.parquet"
+    orphan.write_bytes(b"half")
+    import os
+
+    os.utime(orphan, (0, 0))
+    with DagsterInstance.get() as instance:
+        assert defs.resolve_job_def("upkeep").execute_in_process(instance=instance).success
+    assert not orphan.exists()

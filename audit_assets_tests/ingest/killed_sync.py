@@ -1,0 +1,72 @@
+"""A sync that says where it is, for a test to kill it there: `python killed_sync.py URL FOLDER MODE`.
+
+Each phase is a line on stdout as it begins; a phase ends where the next one begins.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from audit_assets.ingest import mirror
+from audit_assets.ingest.mirror import write_mirror
+from audit_assets.ingest.source import Source
+from audit_assets.warehouse.duckdb import DuckDBWriter
+from audit_assets_tests.ingest.both_sides import run, warehouse_in
+
+
+def main(url: str, folder: str, mode: str) -> None:
+    def mark(phase: str) -> None:
+        os.write(1, f"{phase}\n".encode())
+
+    def watched(rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        for batch in rows:
+            mark("fetch")
+            yield batch
+
+    read, record, commit = Source.read, DuckDBWriter._record, DuckDBWriter._transaction
+
+    def read_marked(self: Source, scope: Any) -> pa.RecordBatchReader:
+        mark("fetch")
+        rows = read(self, scope)
+        return pa.RecordBatchReader.from_batches(rows.schema, watched(rows))
+
+    def record_marked(self: DuckDBWriter, ran: Any) -> None:
+        mark("before commit")
+        record(self, ran)
+
+    def commit_marked(self: DuckDBWriter) -> Any:
+        class Marked:
+            def __enter__(self) -> None:
+                inner.__enter__()
+
+            def __exit__(self, *error: Any) -> Any:
+                result = inner.__exit__(*error)
+                mark("after commit")
+                return result
+
+        inner = commit(self)
+        return Marked()
+
+    Source.read, DuckDBWriter._record, DuckDBWriter._transaction = read_marked, record_marked, commit_marked  # type: ignore[method-assign]
+    rotate = mirror._rotate
+
+    def rotate_marked(path: Path, generations: int) -> None:
+        rotate(path, generations)
+        mark("state mirror")
+
+    mirror._rotate = rotate_marked
+    mark("start")
+    report = run(url, warehouse_in(Path(folder)), mode)
+    mark("state mirror")
+    write_mirror(Path(folder) / "state.json", report.run)
+    mark("end")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,169 @@
+"""Both ways of reading the documents, at the source and in memory, come to the same fields."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg2.extras import execute_values
+
+from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets_tests.ingest.both_sides import NOW, POLICY, TEXT_TABLE, held, put, run, tell, warehouse_in
+
+pytestmark = pytest.mark.requirement("R04")
+
+LENGTHS = {
+    '{"prompt": "twelve chars"}': 12,
+    '{"prompt": "", "messages": [{"content": "not counted"}]}': 0,
+    '{"prompt": null, "messages": [{"content": "abc"}]}': 3,
+    '{"messages": [{"role": "system", "content": "abc"}, {"role": "user", "content": "de"}]}': 5,
+    '{"messages": [{"content": [{"type": "text", "text": "ab"}, "cd", {"type": "image", "url": "x"}]}]}': 4,
+    '{"messages": [{"content": {"type": "text", "text": "abc"}}]}': 3,
+    '{"messages": {"content": "lone"}}': 4,
+    '{"messages": []}': 0,
+    '{"messages": "text"}': 0,
+    '{"prompt": "👩‍👩‍👧 é"}': 7,
+    "{}": None,
+}
+FLAGS = {
+    '{"error": true}': True,
+    '{"error": "quota"}': True,
+    '{"error": {"code": 1}}': True,
+    '{"error": [1]}': True,
+    '{"error": 1}': True,
+    '{"error": false}': False,
+    '{"error": null}': False,
+    '{"error": ""}': False,
+    '{"error": "false"}': False,
+    '{"error": {}}': False,
+    '{"error": [ ]}': False,
+    "{}": None,
+    "[]": None,
+}
+
+
+@pytest.mark.parametrize("kind", ["jsonb", "json", "text"])
+def test_the_prompt_is_measured_and_the_error_reduced_to_a_flag(source: str, warehouse: DuckDBWarehouse, kind: str):
+    if kind != "jsonb":
+        tell(
+            source,
+            f"alter table ai_audit_logs alter request_metadata type {kind}, alter response_metadata type {kind}",
+        )
+    for request in LENGTHS:
+        put(source, "request " + request, NOW, request, None)
+    for response in FLAGS:
+        put(source, "response " + response, NOW, None, response)
+    run(source, warehouse)
+    lengths = dict(
+        held(warehouse, "select id[9:], prompt_length from analytics.ai_audit_logs where id like 'request%'")
+    )
+    flags = dict(held(warehouse, "select id[10:], error_flag from analytics.ai_audit_logs where id like 'response%'"))
+    assert lengths == LENGTHS
+    assert flags == FLAGS
+
+
+@pytest.mark.parametrize("kind", ["jsonb", "text"])
+def test_every_key_comes_over_under_its_name(source: str, warehouse: DuckDBWarehouse, kind: str):
+    tell(source, f"alter table ai_audit_logs alter request_metadata type {kind}")
+    request = '{"prompt": "hi", "sourceDocuments": ["d1", "d2"], "snapshotId": "s1", "promptTokens": 5, "drillId": "x"}'
+    response = (
+        '{"status": "success", "durationMs": "12.5", "model": "m", "modelParameters": {"top": 1}, '
+        '"completionId": "c", "completionTokens": 9, "promptTokens": 6, "response": "text"}'
+    )
+    put(source, "a", NOW, request, response)
+    put(source, "b", NOW, "{}", response)
+    run(source, warehouse)
+    rows = held(
+        warehouse,
+        """select status, duration_ms, model, model_parameters::json, completion_id, prompt_tokens, completion_tokens,
+            source_documents::json ->> 1, snapshot_id, drill_id from analytics.ai_audit_logs order by id""",
+    )
+    assert json.loads(rows[0][3]) == {"top": 1}
+    shared = ("success", "12.5", "m", rows[0][3], "c")
+    assert rows == [(*shared, "5", "9", "d2", "s1", "x"), (*shared, "6", "9", None, None, None)]
+
+
+# What a customer may write, but for what jsonb changes on its own: key order, spaces and the form of numbers are
+# compared by meaning below; a zero byte, a lone surrogate and a key given twice it cannot hold.
+letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+text = st.text(letters, max_size=12)
+number = st.one_of(
+    st.integers(-(10**12), 10**12), st.floats(-1e15, 1e15, allow_nan=False).filter(lambda value: abs(value) > 1e-3)
+)
+scalar = st.one_of(st.none(), st.booleans(), number, text)
+value = st.recursive(scalar, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3))
+part = st.one_of(scalar, st.fixed_dictionaries({}, optional={"text": scalar, "type": text}))
+message = st.one_of(
+    scalar, st.fixed_dictionaries({}, optional={"content": st.one_of(part, st.lists(part, max_size=3))})
+)
+request = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt": st.one_of(st.none(), text),
+        "messages": st.one_of(message, st.lists(message, max_size=3)),
+        "promptTokens": scalar,
+        "sourceDocuments": value,
+        "snapshotId": scalar,
+        "drillId": scalar,
+    },
+)
+response = st.fixed_dictionaries(
+    {},
+    optional={
+        "status": scalar,
+        "error": value,
+        "durationMs": scalar,
+        "model": text,
+        "modelParameters": value,
+        "completionId": scalar,
+        "completionTokens": scalar,
+        "promptTokens": scalar,
+        "response": text,
+    },
+)
+document = st.one_of(scalar, st.lists(scalar, max_size=2))
+rows = st.lists(st.tuples(st.one_of(request, document), st.one_of(response, document)), min_size=30, max_size=80)
+
+
+def by_meaning(field: Any) -> Any:
+    """A field as JSON or number where it is one, as text otherwise."""
+    try:
+        return json.loads(field, parse_int=float)
+    except (TypeError, ValueError):
+        return field
+
+
+@settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(rows)
+def test_equal_documents_come_to_equal_fields_from_jsonb_and_from_text(
+    source: str, tmp_path_factory: pytest.TempPathFactory, documents: list[tuple[Any, Any]]
+):
+    folder = tmp_path_factory.mktemp("equal")
+    found: list[list[tuple[Any, ...]]] = []
+    for kind in ("text", "jsonb"):
+        if kind == "text":
+            tell(source, TEXT_TABLE)
+        else:
+            tell(source, TEXT_TABLE.replace("_metadata text", "_metadata jsonb"))
+        with closing(psycopg2.connect(source)) as connection, connection, connection.cursor() as cursor:
+            values = [
+                (f"{n:03}", NOW.isoformat(), json.dumps(asked, ensure_ascii=False), json.dumps(answer))
+                for n, (asked, answer) in enumerate(documents)
+            ]
+            columns = "id, created_at, request_metadata, response_metadata"
+            execute_values(cursor, f"insert into ai_audit_logs ({columns}) values %s", values)
+        warehouse = warehouse_in(folder / kind)
+        report = run(source, warehouse, policy=POLICY)
+        assert report.run.counts.rejected == {}
+        found.append(held(warehouse, "select * exclude (row_hash, synced_at) from analytics.ai_audit_logs order by id"))
+    from_text, from_jsonb = ([tuple(map(by_meaning, row)) for row in rows] for rows in found)
+    assert from_text == from_jsonb

@@ -1,0 +1,1 @@
+"""End to end: the demo, `audit dev`, kills, real traffic."""

@@ -1,0 +1,5 @@
+"""End to end, over homes of their own."""
+
+from audit_assets_tests.homes import built, built_home, empty_home, home
+
+__all__ = ["built", "built_home", "empty_home", "home"]

@@ -1,0 +1,105 @@
+"""The environment as settings: defaults, names, and what is never said."""
+
+from pathlib import Path
+
+import pytest
+
+from audit_assets.settings import PROJECT_ROOT, Settings, SettingsError, read_settings
+
+SECRET = "postgresql://reader:open-sesame@db.internal:5432/app"
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch):
+    """An environment that names no setting."""
+    for field in Settings.model_fields.values():
+        monkeypatch.delenv(str(field.validation_alias), raising=False)
+
+
+def read() -> Settings:
+    return read_settings(env_file=None)
+
+
+def test_with_no_environment_everything_is_local_and_embedded():
+    settings = read()
+    assert settings.home == PROJECT_ROOT / ".audit"
+    assert settings.duckdb_path == PROJECT_ROOT / ".audit/warehouse.duckdb"
+    assert settings.lock_path == PROJECT_ROOT / ".audit/warehouse.duckdb.lock"
+    assert settings.state_file == PROJECT_ROOT / ".cache/ai-audit-sync-state.json"
+    assert (settings.environment, settings.destination, settings.configured_source_url) == ("local", "duckdb", None)
+
+
+def test_the_users_own_home_folder_is_never_taken_for_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for name in ("HOME", "home", "STATE_FILE", "ENVIRONMENT", "RULES_FOLDER", "APP_URL"):
+        monkeypatch.setenv(name, str(tmp_path))
+    assert read() == Settings(_env_file=None)  # type: ignore[call-arg]
+    assert read().home == PROJECT_ROOT / ".audit"
+
+
+def test_a_variable_set_to_nothing_is_a_variable_not_set(monkeypatch: pytest.MonkeyPatch):
+    for name in ("AI_AUDIT_HOME", "AI_AUDIT_SOURCE_URL", "AI_AUDIT_WAREHOUSE_DESTINATION", "AI_AUDIT_ENV"):
+        monkeypatch.setenv(name, "")
+    settings = read()
+    assert settings.home == PROJECT_ROOT / ".audit"
+    assert settings.configured_source_url is None
+    assert (settings.destination, settings.environment) == ("duckdb", "local")
+
+
+def test_relative_paths_start_at_the_project_from_every_working_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AI_AUDIT_HOME", "some/where")
+    monkeypatch.setenv("AI_AUDIT_DUCKDB_PATH", "else/file.duckdb")
+    settings = read()
+    assert settings.home == PROJECT_ROOT / "some/where"
+    assert settings.snapshot_folder == PROJECT_ROOT / "some/where/published"
+    assert settings.duckdb_path == PROJECT_ROOT / "else/file.duckdb"
+    assert settings.lock_path == PROJECT_ROOT / "else/file.duckdb.lock"
+
+
+def test_a_tilde_means_the_users_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AI_AUDIT_STATE_FILE", "~/state.json")
+    assert read().state_file == tmp_path / "state.json"
+
+
+def test_an_env_file_is_read_and_the_environment_wins_over_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    file = tmp_path / ".env"
+    file.write_text("AI_AUDIT_ENV=from-file\nAI_AUDIT_DOCS_URL=https://docs.internal\nSOMETHING_ELSE=1\n")
+    monkeypatch.setenv("AI_AUDIT_ENV", "from-environment")
+    settings = read_settings(env_file=file)
+    assert (settings.environment, settings.docs_url) == ("from-environment", "https://docs.internal")
+
+
+@pytest.mark.requirement("R11")
+@pytest.mark.parametrize(
+    ("name", "value"), [("AI_AUDIT_WAREHOUSE_DESTINATION", "sn0wflake-secret"), ("AI_AUDIT_ENV", "Pröd secret")]
+)
+def test_a_wrong_value_is_told_by_its_variable_and_never_repeated(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"^{name}: .+; see \.env\.example") as caught:
+        read()
+    assert value not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_secret_is_in_no_repr_and_no_dump(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AI_AUDIT_SOURCE_URL", SECRET)
+    settings = read()
+    assert settings.source_url == SECRET
+    for shown in (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()):
+        assert "open-sesame" not in shown
+
+
+def test_without_a_source_the_error_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("AI_AUDIT_HOME", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"AI_AUDIT_SOURCE_URL.+`audit source start`"):
+        _ = read().source_url
+
+
+def test_the_embedded_source_is_found_by_the_address_it_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("AI_AUDIT_HOME", str(tmp_path))
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres/url").write_text(SECRET + "\n")
+    assert read().source_url == SECRET

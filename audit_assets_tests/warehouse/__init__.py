@@ -1,0 +1,1 @@
+"""Tests of the warehouse, on real DuckDB files."""

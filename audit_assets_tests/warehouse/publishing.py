@@ -1,0 +1,84 @@
+"""A small warehouse to publish from, and a child process that publishes it in a loop until it is killed.
+
+Every row is counted by three tables in one commit: raw rows, a table by day, a whole table. In a whole snapshot they
+agree.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from audit_assets.warehouse.days import mark_built
+from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.raw import count_days
+from audit_assets.warehouse.snapshot import Manifest, open_snapshot, publish, read_manifest
+
+FIRST = date(2026, 11, 1)
+DAYS = 8
+
+TABLES = """
+create table if not exists analytics.ai_audit_workspace_stats (date date, workspace_id varchar, rows bigint);
+create table if not exists analytics.ai_audit_capability_grid (date date, capability varchar, rows bigint);
+create table if not exists analytics.ai_audit_daily (date date, rows bigint);
+"""
+
+
+def warehouse_in(folder: Path) -> DuckDBWarehouse:
+    """A warehouse with the sync's tables and three marts, all empty."""
+    warehouse = DuckDBWarehouse(folder / "warehouse.duckdb", folder / "warehouse.duckdb.lock", 30.0)
+    with warehouse.connection("a test") as connection:
+        connection.execute(TABLES)
+    return warehouse
+
+
+def add(connection: duckdb.DuckDBPyConnection, day: date, rows: int) -> None:
+    """`rows` interactions of a UTC day, in every table, synced and built."""
+    connection.execute("begin transaction")
+    connection.execute(
+        """insert into analytics.ai_audit_logs by name
+        select uuid()::varchar as id, ?::date + interval 9 hour as created_at from range(?)""",
+        [day, rows],
+    )
+    for table in ("ai_audit_workspace_stats (date, rows)", "ai_audit_daily"):
+        connection.execute(f"insert into analytics.{table} values (?, ?)", [day, rows])
+    count_days(connection, {day}, {day})
+    mark_built(connection, [day])
+    connection.execute("commit")
+
+
+def counts(folder: Path) -> tuple[int, int, int]:
+    """Interactions by the three tables of the current snapshot."""
+    with open_snapshot(folder, ["ai_audit_logs", "ai_audit_workspace_stats", "ai_audit_daily"]) as connection:
+        row = connection.execute(
+            """select (select count(*) from analytics.ai_audit_logs),
+                (select coalesce(sum(rows), 0)::bigint from analytics.ai_audit_workspace_stats),
+                (select coalesce(sum(rows), 0)::bigint from analytics.ai_audit_daily)"""
+        ).fetchone()
+    assert row is not None
+    return row
+
+
+def assert_whole(folder: Path) -> Manifest:
+    """The snapshot's files all exist, hold what the manifest says, and agree."""
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    assert [path for path in manifest.paths() if not (folder / path).exists()] == []
+    by_logs, by_stats, by_daily = counts(folder)
+    assert by_logs == by_stats == by_daily == manifest.rows("ai_audit_logs")
+    return manifest
+
+
+def publish_for_ever(path: str) -> None:
+    """Adds rows to a random day and publishes, again and again; a line on stdout a manifest."""
+    folder = Path(path)
+    warehouse = warehouse_in(folder)
+    chance = random.Random()
+    with warehouse.connection("publishing in a loop") as connection:
+        while True:
+            add(connection, FIRST + timedelta(days=chance.randrange(DAYS)), chance.randint(1, 400))
+            published = publish(connection, folder / "published", datetime.now(UTC))
+            print(published.manifest.snapshot_id, flush=True)

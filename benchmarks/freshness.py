@@ -1,0 +1,180 @@
+"""How long a committed row takes to be seen, and what keeping it so costs.
+
+`audit dev` runs with its web server, daemon, sensor and schedules on a private home; one process commits rows at the
+source, another looks at the published snapshot each second. A row's age is from just after its commit to the look that
+first found it. CPU is of the whole tree below `audit dev`, ended processes included, without Postgres, the writer and
+the reader, over the time in which rows were committed. In `BACKFILL`, 60 days are materialised again meanwhile, and
+the ages are of the rows that were committed while that ran. In `HOUR`, the disk is read after an upkeep run at either
+end, with a retention of ten minutes, so that both ends hold as much of it.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from audit_assets.settings import PROJECT_ROOT
+from audit_assets.simulate.server_process import free_port
+from audit_assets.warehouse.snapshot import read_manifest
+from benchmarks.ages import Ages, ages_of, figures_of
+from benchmarks.figure import BenchmarkError, Figure, at_most
+from benchmarks.home import made_home, source, temporary_folder
+from benchmarks.serving import Dev, disk_mb, served
+from benchmarks.source_rows import fill
+
+_DAYS = 60
+_SEEN_WITHIN = 240.0
+_CPU_AIM = at_most(40)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Rows of history at the source, rows a second, seconds of them; whether 60 days are backfilled meanwhile, and
+    whether the disk is compared between two upkeep runs."""
+
+    history: int
+    rate: int
+    seconds: float
+    backfill: bool = False
+    upkeep: bool = False
+
+
+FULL = Sizes(history=480_000, rate=50, seconds=600)
+HOUR = replace(FULL, seconds=3600, upkeep=True)
+BACKFILL = replace(FULL, backfill=True)
+QUICK = Sizes(history=20_000, rate=50, seconds=90)
+QUICK_BACKFILL = replace(QUICK, backfill=True)
+
+
+@dataclass(frozen=True)
+class Span:
+    """What was read at the ends of the time in which rows were committed. CPU in seconds, disk in MB by entry."""
+
+    wall: float
+    cpu: float
+    memory_mb: float
+    disk_before: dict[str, float]
+    disk_after: dict[str, float]
+    backfilled: tuple[float, float] | None
+
+
+def measure(sizes: Sizes) -> tuple[Figure, ...]:
+    with temporary_folder() as folder, source(folder) as url:
+        fill(url, sizes.history, 700, _DAYS)
+        home = replace(made_home(folder / "home", url), dagster_port=free_port())
+        if sizes.upkeep:
+            home = replace(home, policy_file=_short_retention(folder))
+        with served(home, folder) as dev:
+            _wait_for_history(dev, sizes.history)
+            span, ages = _observed(dev, url, folder, sizes)
+    return figures_of(ages, span.backfilled is not None) + _costs(span, sizes)
+
+
+def _observed(dev: Dev, url: str, folder: Path, sizes: Sizes) -> tuple[Span, Ages]:
+    home = dev.home
+    committed, seen = folder / "committed", folder / "seen"
+    since = datetime.now(UTC).date().isoformat()
+    if sizes.upkeep:
+        dev.run_job("upkeep")
+    reader = _python("benchmarks.watching", str(home.snapshot_folder), since, str(seen), environment=home.environment)
+    writer = _python(
+        "benchmarks.committing", url, str(sizes.rate), str(sizes.seconds), str(committed), environment=home.environment
+    )
+    try:
+        began, cpu, disk = time.time(), dev.cpu_seconds(), disk_mb(home.folder)
+        backfilled = _backfill(dev, writer) if sizes.backfill else None
+        if writer.wait() != 0:
+            raise BenchmarkError("the writer of live rows ended badly")
+        ended, cpu = time.time(), dev.cpu_seconds() - cpu
+        memory = dev.memory_mb()
+        if sizes.upkeep:
+            dev.run_job("upkeep")
+        span = Span(ended - began, cpu, memory, disk, disk_mb(home.folder), backfilled)
+        _wait(_SEEN_WITHIN, lambda: _lines(seen) >= _lines(committed))
+    finally:
+        for process in (writer, reader):
+            assert process.stdin is not None
+            process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=5)
+            process.kill()
+            process.wait()
+    return span, ages_of(committed.read_text(), seen.read_text(), span.backfilled)
+
+
+def _backfill(dev: Dev, writer: subprocess.Popen[bytes]) -> tuple[float, float]:
+    """Epoch seconds of its launch and of its end."""
+    time.sleep(15)  # some rows before it
+    today = datetime.now(UTC).date()
+    began = time.time()
+    backfill = dev.start_backfill([(today - timedelta(days=ago)).isoformat() for ago in range(_DAYS - 1, -1, -1)])
+    while dev.backfill_runs(backfill):
+        if writer.poll() is not None:
+            raise BenchmarkError("the backfill outlived the committed rows: give more seconds")
+        time.sleep(1)
+    status = dev.backfill_status(backfill)
+    if status != "COMPLETED_SUCCESS":
+        raise BenchmarkError(f"the backfill ended with {status}")
+    return began, time.time()
+
+
+def _costs(span: Span, sizes: Sizes) -> tuple[Figure, ...]:
+    grown = {name: span.disk_after.get(name, 0.0) - span.disk_before.get(name, 0.0) for name in span.disk_after}
+    parts = ", ".join(
+        f"{name} {mb:+.1f}" for name, mb in sorted(grown.items(), key=lambda part: -part[1]) if abs(mb) > 0.05
+    )
+    hours = span.wall / 3600
+    cpu = Figure(
+        "CPU of the whole tree below `audit dev`", 100 * span.cpu / span.wall, "% of a core",
+        None if span.backfilled else _CPU_AIM, f"{span.cpu:.0f} CPU s in {span.wall:.0f} s",
+    )  # fmt: skip
+    upkeep = "between two upkeep runs" if sizes.upkeep else "no upkeep in between; --hour compares after upkeep"
+    return (
+        cpu,
+        Figure("memory of the tree (PSS)", span.memory_mb, "MB", None, "at the end"),
+        Figure(
+            "growth of AI_AUDIT_HOME", sum(grown.values()) / hours, "MB/h", None,
+            f"{upkeep}; {sum(span.disk_before.values()):.0f} MB before; MB by part: {parts}",
+        ),
+    )  # fmt: skip
+
+
+def _wait_for_history(dev: Dev, rows: int) -> None:
+    def published() -> bool:
+        manifest = read_manifest(dev.home.snapshot_folder)
+        return manifest is not None and manifest.rows("ai_audit_logs") >= rows
+
+    if not _wait(600, published):
+        raise BenchmarkError(f"the history was not published within 600 s:\n{dev.log_end()}")
+
+
+def _wait(seconds: float, done: Callable[[], bool]) -> bool:
+    until = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > until:
+            return False
+        time.sleep(1)
+    return True
+
+
+def _lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+def _python(module: str, *arguments: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments], cwd=PROJECT_ROOT, env=environment, stdin=subprocess.PIPE
+    )
+
+
+def _short_retention(folder: Path) -> Path:
+    """The project's sync policy, with micro-batches kept for ten minutes instead of hours."""
+    text = (PROJECT_ROOT / "observability/sync.yaml").read_text()
+    line = next(line for line in text.splitlines() if line.strip().startswith("keep_micro_batches:"))
+    path = folder / "sync.yaml"
+    path.write_text(text.replace(line, "  keep_micro_batches: 10m"))
+    return path

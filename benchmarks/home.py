@@ -1,0 +1,102 @@
+"""A private place for one measurement: a home, a Postgres of its own, and the environment its processes are given.
+
+The user's own `.audit`, state file and settings are never read or written.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from audit_assets.settings import PROJECT_ROOT
+from audit_assets.simulate import postgres
+from benchmarks.figure import BenchmarkError
+
+# Names by which a surrounding shell could reach into a measurement.
+_OURS = ("AI_AUDIT_", "DAGSTER_", "DBT_", "PG", "PYTEST_")
+
+
+@dataclass(frozen=True)
+class Home:
+    """One AI_AUDIT_HOME below a temporary folder, and the source its processes read (None: an embedded one)."""
+
+    folder: Path
+    source_url: str | None = None
+    dagster_port: int | None = None
+    policy_file: Path | None = None
+
+    @property
+    def duckdb_path(self) -> Path:
+        return self.folder / "warehouse.duckdb"
+
+    @property
+    def lock_path(self) -> Path:
+        return self.folder / "warehouse.duckdb.lock"
+
+    @property
+    def snapshot_folder(self) -> Path:
+        return self.folder / "published"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.folder / "dagster"
+
+    @property
+    def state_file(self) -> Path:
+        return self.folder / "state.json"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """All that a child process may know. Every setting is named, so that a `.env` cannot bring in another."""
+        given = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        given |= {
+            "AI_AUDIT_HOME": str(self.folder),
+            "AI_AUDIT_DUCKDB_PATH": str(self.duckdb_path),
+            "AI_AUDIT_STATE_FILE": str(self.state_file),
+            "AI_AUDIT_SYNC_POLICY": str(self.policy_file or PROJECT_ROOT / "observability/sync.yaml"),
+            "AI_AUDIT_RULES": str(PROJECT_ROOT / "observability/alerts/ai-audit"),
+            "AI_AUDIT_WAREHOUSE_DESTINATION": "duckdb",
+            "AI_AUDIT_ENV": "benchmark",
+            "DAGSTER_HOME": str(self.dagster_home),
+        }
+        if self.source_url is not None:
+            given["AI_AUDIT_SOURCE_URL"] = self.source_url
+        if self.dagster_port is not None:
+            given["AI_AUDIT_DAGSTER_URL"] = f"http://localhost:{self.dagster_port}"
+        return given
+
+
+@contextmanager
+def temporary_folder() -> Generator[Path]:
+    """A folder that is gone afterwards, with whatever a killed child left in it."""
+    folder = Path(tempfile.mkdtemp(prefix="audit-bench-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def source(folder: Path) -> Generator[str]:
+    """The URL of a Postgres in `folder` with the source's empty tables; stopped and deleted afterwards."""
+    place = folder / "source"
+    try:
+        yield postgres.start(place, lambda _: None)
+    finally:
+        postgres.remove(place)
+
+
+def made_home(folder: Path, source_url: str | None = None) -> Home:
+    folder.mkdir(parents=True)
+    return Home(folder, source_url)
+
+
+def refuse_configured_source() -> None:
+    """Raises BenchmarkError where `.env` names a source: a measurement that starts its own would fill that one."""
+    if dotenv_values(PROJECT_ROOT / ".env").get("AI_AUDIT_SOURCE_URL"):
+        raise BenchmarkError("AI_AUDIT_SOURCE_URL is set in .env: move that line away while the demo is measured")

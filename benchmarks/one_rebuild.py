@@ -1,0 +1,102 @@
+"""Rebuilds of all models in a process of its own: `python -m benchmarks.one_rebuild ROUNDS`.
+
+In turn: `dbt run --full-refresh` in this process, as the project runs dbt, and the SQL it compiled in bare DuckDB.
+Prints the seconds of each, from opening the file to closing it, and each table's rows after both.
+"""
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import yaml
+
+from audit_assets.settings import PROJECT_ROOT, Settings, read_settings
+
+_DBT = PROJECT_ROOT / "dbt"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as it was compiled: its relation, whether it is a view, its SELECT."""
+
+    relation: str
+    is_view: bool
+    sql: str
+
+
+def main() -> None:
+    settings = read_settings()
+    settings.dbt_target.mkdir(parents=True, exist_ok=True)
+    os.environ["AI_AUDIT_DUCKDB_PATH"] = str(settings.duckdb_path)
+    os.environ["AI_AUDIT_BUILD_NOW"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    rebuilds: list[float] = []
+    bares: list[float] = []
+    _, models = _rebuild(settings)  # parses the project and makes the tables: not measured
+    by_dbt = _rows(settings, models)
+    for _ in range(int(sys.argv[1])):
+        bares.append(_bare(settings, models))
+        by_bare = _rows(settings, models)
+        seconds, models = _rebuild(settings)
+        rebuilds.append(seconds)
+    same = by_dbt == by_bare
+    print(json.dumps({"dbt": rebuilds, "bare": bares, "rows": by_dbt, "same": same, "models": len(models)}))
+
+
+def _rebuild(settings: Settings) -> tuple[float, list[Model]]:
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
+    command = [
+        "run", "--full-refresh", "--quiet", "--no-write-json", "--log-level-file", "none",
+        "--project-dir", str(_DBT), "--profiles-dir", str(_DBT),
+        "--target-path", str(settings.dbt_target), "--log-path", str(settings.dbt_target / "logs"),
+    ]  # fmt: skip
+    begun = time.perf_counter()
+    try:
+        outcome = dbtRunner().invoke(command)
+    finally:
+        DuckDBConnectionManager.close_all_connections()
+    seconds = time.perf_counter() - begun
+    if not outcome.success:
+        raise SystemExit(f"dbt failed: {outcome.exception or outcome.result}")
+    results: Any = outcome.result
+    models = [
+        Model(result.node.relation_name, result.node.config.materialized == "view", result.node.compiled_code)
+        for result in results.results
+    ]
+    return seconds, models
+
+
+def _bare(settings: Settings, models: list[Model]) -> float:
+    """Seconds of the same statements with the same limits, by hand."""
+    begun = time.perf_counter()
+    with duckdb.connect(str(settings.duckdb_path)) as connection:
+        for name, value in _limits().items():  # as dbt does; a config would come before the time zones are loaded
+            connection.execute(f"set {name} = '{value}'")
+        for model in models:
+            kind = "view" if model.is_view else "table"
+            connection.execute(f"create or replace {kind} {model.relation} as {model.sql}")
+    return time.perf_counter() - begun
+
+
+def _limits() -> dict[str, Any]:
+    """The settings of dbt's own connection; threads are as many as there are cores in both."""
+    profile = yaml.safe_load((_DBT / "profiles.yml").read_text())
+    return profile["audit"]["outputs"]["duckdb"]["settings"]
+
+
+def _rows(settings: Settings, models: list[Model]) -> dict[str, int]:
+    with duckdb.connect(str(settings.duckdb_path)) as connection:
+        return {
+            model.relation: connection.execute(f"select count(*) from {model.relation}").fetchall()[0][0]
+            for model in models
+        }
+
+
+if __name__ == "__main__":
+    main()

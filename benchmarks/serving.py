@@ -1,0 +1,159 @@
+"""`audit dev` on a private home, with what a measurement asks of it: its CPU, its GraphQL, its disk."""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from audit_assets.settings import PROJECT_ROOT
+from benchmarks.figure import BenchmarkError
+from benchmarks.home import Home
+
+_LAUNCH_RUN = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
+    __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+_RUN = "query($id: ID!) { runOrError(runId: $id) { __typename ... on Run { status } } }"
+_ASSETS = "{ assetNodes { assetKey { path } isMaterializable isPartitioned } }"
+_LAUNCH_BACKFILL = """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+_BACKFILL = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
+    __typename ... on PartitionBackfill { status } ... on PythonError { message } } }"""
+
+_RUN_ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+_BACKFILL_RUNNING = {"REQUESTED", "CANCELING"}
+
+
+@dataclass(frozen=True)
+class Dev:
+    """A running `audit dev`: its supervisor's process, its home and log."""
+
+    supervisor: subprocess.Popen[bytes]
+    home: Home
+    log: Path
+
+    def cpu_seconds(self) -> float:
+        """CPU so far of the whole tree, ended children included. Read twice: a child that ends between being listed
+        and being read would be missing from one of them."""
+        return max(self._cpu_once(), self._cpu_once())
+
+    def _cpu_once(self) -> float:
+        root = psutil.Process(self.supervisor.pid)
+        total = 0.0
+        for process in [*root.children(recursive=True), root]:  # parents last: they inherit what ends meanwhile
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+        return total
+
+    def memory_mb(self) -> float:
+        """Resident memory of the tree, pages that processes share counted once each (PSS)."""
+        total = 0
+        for process in psutil.Process(self.supervisor.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                total += process.memory_full_info().pss
+        return total / 1e6
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The `data` of a GraphQL answer. Raises BenchmarkError on an error in it."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.home.dagster_port}/graphql",
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                document = json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise BenchmarkError(
+                f"Dagster answers {error.code}: {error.read().decode(errors='replace')[:500]}"
+            ) from None
+        if document.get("errors"):
+            raise BenchmarkError(f"Dagster: {document['errors'][0]['message']}")
+        return document["data"]
+
+    def run_job(self, name: str, within: float = 300.0) -> None:
+        """Launches a job and waits for its success."""
+        params = {"selector": self._selector() | {"pipelineName": name}, "mode": "default", "runConfigData": {}}
+        launched = self.ask(_LAUNCH_RUN, params=params)["launchRun"]
+        if launched["__typename"] != "LaunchRunSuccess":
+            raise BenchmarkError(f"{name} cannot be launched: {launched.get('message', launched['__typename'])}")
+        until, status = time.monotonic() + within, ""
+        while status not in _RUN_ENDED:
+            if time.monotonic() > until:
+                raise BenchmarkError(f"{name} did not end within {within:.0f} s; see {self.log}")
+            time.sleep(1)
+            status = self.ask(_RUN, id=launched["run"]["runId"])["runOrError"]["status"]
+        if status != "SUCCESS":
+            raise BenchmarkError(f"{name} ended with {status}")
+
+    def start_backfill(self, partitions: list[str]) -> str:
+        """Materialises these days of every asset, as the UI's backfill does; its id."""
+        nodes = self.ask(_ASSETS)["assetNodes"]
+        selection = [node["assetKey"] for node in nodes if node["isMaterializable"] and node["isPartitioned"]]
+        beside = [node["assetKey"] for node in nodes if node["isMaterializable"] and not node["isPartitioned"]]
+        params = {"assetSelection": [*selection, *beside], "partitionNames": partitions, "tags": []}
+        launched = self.ask(_LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
+        if launched["__typename"] != "LaunchBackfillSuccess":
+            raise BenchmarkError(f"the backfill is refused: {launched.get('message', launched['__typename'])}")
+        return launched["backfillId"]
+
+    def backfill_status(self, backfill: str) -> str:
+        return self.ask(_BACKFILL, id=backfill)["partitionBackfillOrError"]["status"]
+
+    def backfill_runs(self, backfill: str) -> bool:
+        return self.backfill_status(backfill) in _BACKFILL_RUNNING
+
+    def wait_until_up(self, within: float = 120.0) -> None:
+        """Raises BenchmarkError with the log's end where the web server does not answer in time."""
+        until = time.monotonic() + within
+        while time.monotonic() < until and self.supervisor.poll() is None:
+            with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+                self.ask("{ version }")
+                return
+            time.sleep(0.5)
+        raise BenchmarkError(f"`audit dev` does not answer:\n{self.log_end()}")
+
+    def log_end(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").strip().splitlines()[-12:])
+
+    def _selector(self) -> dict[str, str]:
+        return {"repositoryLocationName": "audit_assets", "repositoryName": "__repository__"}
+
+
+@contextmanager
+def served(home: Home, folder: Path) -> Generator[Dev]:
+    """`audit dev` while the block runs; ended as by Ctrl-C, with its whole tree."""
+    log = folder / "dev.log"
+    command = [sys.executable, "-m", "benchmarks.supervised", sys.executable, "-m", "audit_assets.cli", "dev"]
+    with log.open("wb") as printed:
+        supervisor = subprocess.Popen(
+            command, cwd=PROJECT_ROOT, env=home.environment, stdin=subprocess.PIPE, stdout=printed, stderr=printed
+        )
+    try:
+        dev = Dev(supervisor, home, log)
+        dev.wait_until_up()
+        yield dev
+    finally:
+        assert supervisor.stdin is not None
+        supervisor.stdin.close()
+        supervisor.wait(timeout=120)
+
+
+def disk_mb(folder: Path) -> dict[str, float]:
+    """MB on disk of each entry of `folder`; a file that goes meanwhile counts nothing."""
+    sizes: dict[str, float] = {}
+    for entry in folder.iterdir():
+        total = 0
+        for path in [entry, *entry.rglob("*")] if entry.is_dir() else [entry]:
+            with suppress(FileNotFoundError):
+                total += path.lstat().st_blocks * 512
+        sizes[entry.name] = total / 1e6
+    return sizes
