@@ -21,7 +21,6 @@ from benchmarks.home import Home
 _LAUNCH_RUN = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
     __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 _RUN = "query($id: ID!) { runOrError(runId: $id) { __typename ... on Run { status } } }"
-_ASSETS = "{ assetNodes { assetKey { path } isMaterializable isPartitioned } }"
 _LAUNCH_BACKFILL = """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
     __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 _BACKFILL = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
@@ -95,11 +94,9 @@ class Dev:
             raise BenchmarkError(f"{name} ended with {status}")
 
     def start_backfill(self, partitions: list[str]) -> str:
-        """Materialises these days of every asset, as the UI's backfill does; its id."""
-        nodes = self.ask(_ASSETS)["assetNodes"]
-        selection = [node["assetKey"] for node in nodes if node["isMaterializable"] and node["isPartitioned"]]
-        beside = [node["assetKey"] for node in nodes if node["isMaterializable"] and not node["isPartitioned"]]
-        params = {"assetSelection": [*selection, *beside], "partitionNames": partitions, "tags": []}
+        """Runs the sync job again for these days, as its page in the UI does; the backfill's id."""
+        of_job = {"partitionSetName": "audit_sync_partition_set", "repositorySelector": self._selector()}
+        params = {"selector": of_job, "partitionNames": partitions}
         launched = self.ask(_LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
         if launched["__typename"] != "LaunchBackfillSuccess":
             raise BenchmarkError(f"the backfill is refused: {launched.get('message', launched['__typename'])}")

@@ -1,5 +1,6 @@
 """`audit build`, `audit demo`, `audit dev`: the pipeline through Dagster, and its UI."""
 
+import compileall
 import os
 import signal
 import socket
@@ -95,6 +96,8 @@ def _serve(settings: Settings, beside: Sequence[list[str]]) -> None:
             raise SettingsError(
                 f"port {port} is taken; end what listens there or name another with AI_AUDIT_DAGSTER_URL"
             ) from None
+    # Workers are new processes, one a run: compiled here, they need not compile the package each time.
+    compileall.compile_dir(PROJECT_ROOT / "audit_assets", quiet=2)
     # By module: a console script would be looked up on a PATH that may not hold this environment.
     dagster = [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT_ROOT / "workspace.yaml"), "-h", host]
     children = [_child([*dagster, "-p", str(port)]), *map(_child, beside)]

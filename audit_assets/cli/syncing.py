@@ -19,7 +19,7 @@ from audit_assets.ingest.windows import Request, WindowError, start_of
 from audit_assets.settings import Destination, read_settings
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
 from audit_assets.warehouse.protocol import DayWindow, Load
-from audit_assets.warehouse.snapshot import SnapshotError, open_snapshot
+from audit_assets.warehouse.snapshot import SnapshotError
 
 sync_app = typer.Typer(help="Bring rows from the source into the warehouse.", invoke_without_command=True)
 
@@ -84,14 +84,15 @@ def run_sync(
 def status(as_json: AsJson = False) -> None:
     """How far the warehouse is: last sync, newest row at the source, lag, records, duration."""
     settings = read_settings()
-    with open_snapshot(settings.snapshot_folder, ["ai_audit_sync_state"]) as connection:
-        row = connection.execute(
+    warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path, timeout_seconds=60)
+    with warehouse.connection("audit sync status") as connection:
+        found = connection.execute(
             """select last_synced_at, source_max_created_at, watermark, records_synced, sync_duration_ms, mode
             from analytics.ai_audit_sync_state where status = 'succeeded' order by last_synced_at desc limit 1"""
-        ).fetchone()
-    if row is None:
+        ).fetchall()
+    if not found:
         raise SnapshotError("no sync has succeeded yet: run `audit sync`, or `make dev` for the continuous one")
-    last_synced_at, source_max, watermark, records, duration, mode = row
+    last_synced_at, source_max, watermark, records, duration, mode = found[0]
     figures = {
         "last_synced_at": last_synced_at,
         "source_max_created_at": source_max,

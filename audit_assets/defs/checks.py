@@ -144,7 +144,11 @@ def state_mirror_is_current(surroundings: Surroundings) -> AssetCheckResult:
     settings = surroundings.settings()
     with open_snapshot(settings.snapshot_folder, ["ai_audit_sync_state"]) as connection:
         run = latest_run(connection)
-    problem = mirror_problem(settings.state_file, run) if run else "no sync has succeeded yet: run `audit sync`"
+    problem = (
+        mirror_problem(settings.state_file, run.sync_id, run.last_synced_at)
+        if run
+        else "no sync has succeeded yet: run `audit sync`"
+    )
     return AssetCheckResult(passed=problem is None, severity=AssetCheckSeverity.WARN, description=problem)
 
 

@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,12 +30,36 @@ def dbt_build(
 ) -> Iterator[Any]:
     """Runs `dbt build` for `selection` and yields its Dagster events, those of a failed build included.
 
-    Raises Failure with dbt's own words where a model fails; a failed test is a check's result, not a failure.
+    Models come first and tests after them: in one go a failed test would keep dbt from building what is downstream
+    of it. Raises Failure with dbt's own words where a model fails; a failed test is a check's result, not a failure.
     """
     # Here, and not above: the web server and the sensors load this module and never run dbt.
     from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
+
+    for arguments in _parts(context):
+        results, failure = _invoke([*arguments, *selection], environment, settings)
+        for result in results:
+            message = DbtCoreCliEventMessage(raw_event=result, event_history_metadata={})
+            context.log.debug(str(message))
+            yield from message.to_default_asset_events(manifest, translator, context)
+        if failure is not None:
+            raise Failure(description=f"dbt build failed: {failure}")
+
+
+def _parts(context: AssetExecutionContext) -> Iterator[list[str]]:
+    if context.selected_asset_keys:
+        others = ("test", "unit_test", "exposure")
+        yield [argument for kind in others for argument in ("--exclude-resource-type", kind)]
+    if context.selected_asset_check_keys:
+        yield ["--resource-type", "test"]
+
+
+def _invoke(
+    arguments: list[str], environment: Mapping[str, str], settings: Settings
+) -> tuple[list[dict[str, Any]], str | None]:
+    """dbt's results of one build, as its JSON log has them; and in its own words why it failed, if it did."""
     from dbt.cli.main import dbtRunner
-    from google.protobuf.json_format import MessageToDict
+    from dbt_common.events.functions import msg_to_dict
 
     results: list[dict[str, Any]] = []
     errors: list[str] = []
@@ -44,33 +68,21 @@ def dbt_build(
         if event.info.level == "error":
             errors.append(event.info.msg)
         if event.info.name in ("LogModelResult", "LogTestResult"):
-            results.append(MessageToDict(event, preserving_proto_field_name=True))
+            results.append(msg_to_dict(event))
 
     with _environment(environment):
         try:
             outcome = dbtRunner(callbacks=[heard]).invoke(
-                [
-                    "build",
-                    *_places(settings),
-                    *_QUIET,
-                    "--no-write-json",
-                    "--exclude-resource-type",
-                    "unit_test",
-                    "--exclude-resource-type",
-                    "exposure",
-                    *selection,
-                ]
+                ["build", *_places(settings), *_QUIET, "--no-write-json", *arguments]
             )
         finally:
             _let_go_of_the_warehouse()
-    for result in results:
-        message = DbtCoreCliEventMessage(raw_event=result, event_history_metadata={})
-        context.log.debug(str(message))
-        yield from message.to_default_asset_events(manifest, translator, context)
-    failed_models = [result for result in results if result["data"].get("status") == "error"]
-    if outcome.exception is not None or failed_models or not results:
-        told = "\n".join(errors) or str(outcome.exception or "dbt gave no result")
-        raise Failure(description=f"dbt build failed: {told}")
+    failed = any(
+        result["info"]["name"] == "LogModelResult" and result["data"]["status"] == "error" for result in results
+    )
+    if outcome.exception is None and not failed and results:
+        return results, None
+    return results, "\n".join(errors) or str(outcome.exception or "dbt gave no result")
 
 
 _QUIET = ("--log-level-file", "none", "--quiet", "--no-use-colors")
@@ -84,7 +96,7 @@ def _places(settings: Settings) -> list[str]:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def _environment(values: Mapping[str, str]) -> Generator[None]:
     """`values` in os.environ while the block runs: dbt reads its window there, so that no change of it re-parses."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)

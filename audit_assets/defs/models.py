@@ -42,9 +42,11 @@ class Translator(DagsterDbtTranslator):
         if spec is None:
             return None
         test = manifest["nodes"][unique_id]
-        spec = spec._replace(description=spec.description or _promise(test))
+        described = spec.description or _promise(test)
         on_a_model = (test.get("attached_node") or "model.").startswith("model.")
-        return spec._replace(partitions_def=DAILY) if on_a_model else spec
+        partitions = DAILY if on_a_model else None
+        # AssetCheckSpec is a named tuple that offers no other way to change a field.
+        return spec._replace(description=described, partitions_def=partitions)  # pyright: ignore[reportPrivateUsage]
 
 
 # What a test of the project promises, from its arguments.
@@ -101,12 +103,9 @@ def models(context: AssetExecutionContext, surroundings: Surroundings) -> Iterat
 
 
 def _selection(context: AssetExecutionContext) -> tuple[list[str], str | None]:
-    """dbt's arguments for what the run selects: everything, every model without its tests, or some of them."""
-    if context.selected_asset_keys == models.keys:
-        if not context.selected_asset_check_keys:
-            return ["--exclude-resource-type", "test"], None
-        if context.selected_asset_check_keys == models.check_keys:
-            return ["--select", "fqn:*"], None
+    """dbt's arguments for what the run selects: every model, with all tests or none, or some of either."""
+    if context.selected_asset_keys == models.keys and context.selected_asset_check_keys in (set(), models.check_keys):
+        return ["--select", "fqn:*"], None
     return get_subset_selection_for_context(
         context=context,
         manifest=MANIFEST,

@@ -67,8 +67,9 @@ def lag_seconds(run: SyncRun) -> float | None:
     return max(0.0, round((newest - run.watermark).total_seconds(), 3))
 
 
-def mirror_problem(path: Path, run: SyncRun) -> str | None:
-    """What is wrong with the mirror of `run`, the newest that succeeded, and what mends it; None where it is right."""
+def mirror_problem(path: Path, newest_id: str, newest_at: datetime) -> str | None:
+    """What is wrong with the mirror, where the newest sync that succeeded is `newest_id` at `newest_at` (UTC), and what
+    mends it; None where it is right."""
     mend = "the next sync writes it"
     try:
         found = json.loads(path.read_text())
@@ -79,8 +80,8 @@ def mirror_problem(path: Path, run: SyncRun) -> str | None:
         return f"{path} cannot be read: {error.strerror}; let this user read it"
     except (ValueError, KeyError, TypeError):
         return f"{path} is not what a sync writes; delete it: {mend}"
-    if sync_id != run.sync_id and str(synced_at) < str(_iso(run.last_synced_at)):
-        return f"{path} is behind: it says {synced_at}, the warehouse {_iso(run.last_synced_at)}; {mend}"
+    if sync_id != newest_id and str(synced_at) < str(_iso(newest_at)):
+        return f"{path} is behind: it says {synced_at}, the warehouse {_iso(newest_at)}; {mend}"
     return None
 
 

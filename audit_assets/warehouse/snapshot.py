@@ -31,8 +31,8 @@ ONWARD = ("ai_audit_capability_grid",)
 
 # Tables that only grow by events: written again only where this changed.
 _VERSIONS: dict[str, str] = {
-    "ai_audit_repair_diff": "count(*) || ' ' || coalesce(max(recorded_at)::varchar, '')",
-    "ai_audit_rejects": "count(*) || ' ' || coalesce(sum(row_count)::varchar, '') || coalesce(max(last_seen_at)::varchar, '')",
+    "ai_audit_repair_diff": "concat_ws(' ', count(*), max(recorded_at))",
+    "ai_audit_rejects": "concat_ws(' ', count(*), sum(row_count), max(last_seen_at))",
 }
 _LATEST_RUNS = 5000
 KEEP_REPLACED = timedelta(minutes=10)

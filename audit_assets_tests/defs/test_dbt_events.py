@@ -65,9 +65,9 @@ def test_the_events_of_a_build_equal_those_of_the_stock_resource(home: Home, mon
             profiles_dir=str(DBT_FOLDER),
             dbt_executable=str(Path(sys.executable).with_name("dbt")),
         )
-        excluded = ["--exclude-resource-type", "unit_test", "--exclude-resource-type", "exposure"]
-        build = dbt.cli(["build", *excluded], context=context, target_path=home.folder / "dbt", raise_on_error=False)
-        yield from build.stream()
+        for command in (["run"], ["test", "--exclude-resource-type", "unit_test"]):
+            build = dbt.cli(command, context=context, target_path=home.folder / "dbt", raise_on_error=False)
+            yield from build.stream()
 
     monkeypatch.setenv("AI_AUDIT_BUILD_DAYS", day)
     monkeypatch.setenv("AI_AUDIT_BUILD_NOW", now.strftime("%Y-%m-%dT%H:%M:%SZ"))

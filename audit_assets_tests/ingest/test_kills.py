@@ -77,7 +77,8 @@ def survives(source: str, warehouse: DuckDBWarehouse, turn: int, phase: str, cha
     ran = run(source, warehouse, "full", since=NOW - 10 * DAY).run
     assert_exactly_the_sources_rows(source, warehouse)
     write_mirror(state_file, ran)
-    assert mirror_problem(state_file, ran) is None
+    assert ran.last_synced_at is not None
+    assert mirror_problem(state_file, ran.sync_id, ran.last_synced_at) is None
     assert sorted(path.name for path in folder.glob(".state*")) == []
     return died
 
