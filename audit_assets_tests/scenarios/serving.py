@@ -1,0 +1,151 @@
+"""`audit dev` over a home, as a person starts it and as the UI talks to it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from audit_assets.settings import PROJECT_ROOT
+
+T = TypeVar("T")
+
+LOCATION, REPOSITORY = "audit_assets", "__repository__"
+
+_LOADED = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
+    __typename ... on PythonError { message } } } } } }"""
+_LAUNCH = """mutation($params: [ExecutionParams!]!) { launchMultipleRuns(executionParamsList: $params) {
+    ... on LaunchMultipleRunsResult { launchMultipleRunsResult {
+        __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
+    ... on PythonError { message } } }"""
+_BACKFILL = """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+_BACKFILL_STATUS = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
+    ... on PartitionBackfill { status error { message } } } }"""
+_RUNS = """query($filter: RunsFilter!) { runsOrError(filter: $filter, limit: 50) { ... on Runs { results {
+    runId status tags { key value } } } } }"""
+
+
+class Dev:
+    """A running `audit dev`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        self.process, self.url, self.log = process, url, log
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """The `data` of a GraphQL answer."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            document = json.load(answer)
+        assert not document.get("errors"), document["errors"]
+        return document["data"]
+
+    def _is_loaded(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
+        with suppress(urllib.error.URLError, ConnectionError):
+            (entry,) = self.ask(_LOADED)["workspaceOrError"]["locationEntries"]
+            loaded = entry["locationOrLoadError"]
+            if loaded is not None:
+                assert loaded["__typename"] == "RepositoryLocation", loaded
+                return True
+        return False
+
+    def assets(self, *groups: str) -> list[str]:
+        """The assets of these groups that can be materialised."""
+        nodes = self.ask("{ assetNodes { assetKey { path } groupName isExecutable } }")["assetNodes"]
+        return sorted(
+            node["assetKey"]["path"][-1] for node in nodes if node["isExecutable"] and node["groupName"] in groups
+        )
+
+    def materialise(self, day: str, assets: list[str]) -> str:
+        """Launches a run over one partition, as the UI's Materialize button does; its id."""
+        selector = {
+            "repositoryName": REPOSITORY,
+            "repositoryLocationName": LOCATION,
+            "jobName": "__ASSET_JOB",
+            "assetSelection": [{"path": [asset]} for asset in assets],
+            "assetCheckSelection": [],
+        }
+        tags = [{"key": "dagster/partition", "value": day}]
+        parameters = {
+            "mode": "default",
+            "runConfigData": "{}",
+            "selector": selector,
+            "executionMetadata": {"tags": tags},
+        }
+        (launched,) = self.ask(_LAUNCH, params=[parameters])["launchMultipleRuns"]["launchMultipleRunsResult"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return launched["run"]["runId"]
+
+    def backfill(self, days: list[str], assets: list[str]) -> str:
+        """Launches a backfill over a range, as the UI does; its id."""
+        parameters = {"partitionNames": days, "assetSelection": [{"path": [asset]} for asset in assets], "tags": []}
+        launched = self.ask(_BACKFILL, params=parameters)["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        return launched["backfillId"]
+
+    def backfill_status(self, backfill_id: str) -> tuple[str, str | None]:
+        status = self.ask(_BACKFILL_STATUS, id=backfill_id)["partitionBackfillOrError"]
+        return status["status"], (status["error"] or {}).get("message")
+
+    def runs(self, **tags: str) -> list[dict[str, Any]]:
+        """Runs with these tags (`__` for `/`), newest first."""
+        wanted = [{"key": key.replace("__", "/"), "value": value} for key, value in tags.items()]
+        return self.ask(_RUNS, filter={"tags": wanted})["runsOrError"]["results"]
+
+    def status_of(self, run_id: str) -> str:
+        (run,) = self.ask(_RUNS, filter={"runIds": [run_id]})["runsOrError"]["results"]
+        return run["status"]
+
+    def tree(self) -> list[psutil.Process]:
+        """The process and all it started."""
+        own = psutil.Process(self.process.pid)
+        return [own, *own.children(recursive=True)]
+
+    def end(self) -> list[psutil.Process]:
+        """SIGTERM to the one process a person knows of; those of its processes that live on."""
+        tree = self.tree()
+        self.process.send_signal(signal.SIGTERM)
+        _, alive = psutil.wait_procs(tree, timeout=40)
+        return alive
+
+
+@contextmanager
+def dev(environment: Mapping[str, str], log: Path) -> Iterator[Dev]:
+    """`audit dev` in `environment`, with its definitions loaded; all its processes are gone afterwards."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "audit_assets.cli", "dev"],
+            cwd=PROJECT_ROOT,
+            env=dict(environment),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    running = Dev(process, environment["AI_AUDIT_DAGSTER_URL"].replace("localhost", "127.0.0.1"), log)
+    try:
+        until(running._is_loaded, 90)
+        yield running
+    finally:
+        if process.poll() is None:
+            for left in running.end():
+                left.kill()
+
+
+def until(found: Callable[[], T], within: float) -> T:
+    """What `found` returns, as soon as it is true."""
+    deadline = time.monotonic() + within
+    while not (value := found()):
+        assert time.monotonic() < deadline, f"not within {within:.0f} s"
+        time.sleep(0.5)
+    return value

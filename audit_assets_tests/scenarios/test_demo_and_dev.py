@@ -1,0 +1,187 @@
+"""What a newcomer does: `audit demo`, then `audit dev` over what it made; one home for both."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
+
+from audit_assets.settings import PROJECT_ROOT
+from audit_assets.simulate import postgres as embedded
+from audit_assets.simulate.server_process import free_port
+from audit_assets_tests.homes import Home
+from audit_assets_tests.scenarios.serving import Dev, dev, until
+
+DAYS = 15
+BY_DAY = ["ai_audit_logs", "ai_audit_daily", "ai_audit_capability_stats", "ai_audit_capability_anomalies"]
+
+# As the shipped policy, with a sensor that asks more often, so that the test need not wait.
+QUICK = ("poll: 30s", "poll: 5s")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A home that `audit demo` filled, and what the command said."""
+
+    home: Home
+    code: int
+    out: str
+    err: str
+
+
+def policy_in(folder: Path) -> Path:
+    text = (PROJECT_ROOT / "observability/sync.yaml").read_text()
+    assert QUICK[0] in text
+    (folder / "sync.yaml").write_text(text.replace(*QUICK))
+    return folder / "sync.yaml"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    folder = tmp_path_factory.mktemp("demo")
+    more = (("AI_AUDIT_SYNC_POLICY", str(policy_in(folder))),)
+    bare = Home(folder / "home", None, f"http://localhost:{free_port()}", more)
+    try:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "audit_assets.cli",
+                "demo",
+                "--no-serve",
+                "--days",
+                str(DAYS),
+                "--rows-per-day",
+                "300",
+            ],
+            env=bare.whole_environment(),
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        address = bare.folder / "postgres/url"
+        url = address.read_text().strip() if address.exists() else None
+        yield Demo(Home(bare.folder, url, bare.dagster_url, more), done.returncode, done.stdout, done.stderr)
+    finally:
+        embedded.remove(bare.folder / "postgres")
+        shutil.rmtree(bare.folder, ignore_errors=True)
+
+
+@pytest.mark.requirement("R30", "R33")
+def test_the_demo_ends_with_the_injected_spike_and_surge_on_the_console(demo: Demo):
+    assert demo.code == 0, demo.err
+    assert "AI Copilot Audit Spike" in demo.out
+    assert re.search(r"contract_check", demo.out)
+    assert "AI Copilot Audit Error Surge" in demo.out
+    assert re.search(r"search_answer in live", demo.out)
+    assert "they agree" in demo.out
+    assert "Traceback" not in demo.err
+    assert embedded.status(demo.home.folder / "postgres") is not None
+
+
+@pytest.mark.requirement("R18", "R27")
+def test_the_instance_holds_every_day_of_every_table_and_its_checks(demo: Demo):
+    days = {str(datetime.now(UTC).date() - timedelta(days=number)) for number in range(1, DAYS - 1)}
+    with DagsterInstance.from_config(str(demo.home.folder / "dagster")) as instance:
+        for asset in BY_DAY:
+            assert days <= instance.get_materialized_partitions(AssetKey(asset)), asset
+            assert len(instance.get_materialized_partitions(AssetKey(asset))) == DAYS
+        (run,) = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.SUCCESS]))
+        assert not instance.telemetry_enabled if hasattr(instance, "telemetry_enabled") else True
+    assert f"asset checks                 {_checks(demo)}" in demo.out
+    assert run.job_name == "audit_sync"
+
+
+def _checks(demo: Demo) -> int:
+    found = re.search(r"asset checks\s+(\d+), 2 failing: error_surge, volume_spike", demo.out)
+    assert found is not None, demo.out
+    assert int(found[1]) > 20
+    return int(found[1])
+
+
+@pytest.fixture(scope="module")
+def served(demo: Demo) -> Iterator[Dev]:
+    environment = {**demo.home.whole_environment()}
+    del environment["AI_AUDIT_SOURCE_URL"]  # the embedded one is found by what it left
+    with dev(environment, demo.home.folder / "dev.log") as running:
+        yield running
+
+
+def _changes() -> str:
+    status = ["git", "status", "--porcelain"]
+    return subprocess.run(status, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def changes_before() -> str:
+    return _changes()
+
+
+@pytest.mark.requirement("R10", "R15")
+def test_a_row_at_the_source_becomes_visible_through_the_sensors_own_run(changes_before: str, demo: Demo, served: Dev):
+    demo.home.insert(40, prefix="seen")
+    visible = "select count(*) from analytics.ai_audit_logs where id like 'seen%'"
+    assert until(lambda: demo.home.published(visible) == [(40,)], 120)
+    counted = "select sum(interaction_count)::bigint from analytics.ai_audit_daily"
+    ((at_source,),) = demo.home.ask("select count(*) from ai_audit_logs")
+    assert demo.home.published(counted) == [(at_source,)]
+    (run, *_) = served.runs(audit__mode="delta", audit__reason="heartbeat") or served.runs(audit__mode="delta")
+    assert {"key": "audit/mode", "value": "delta"} in run["tags"]
+
+
+@pytest.mark.requirement("R18")
+def test_one_partition_is_materialised_from_the_ui(demo: Demo, served: Dev):
+    day = datetime.now(UTC).date() - timedelta(days=4)
+    demo.home.insert(7, at=datetime(day.year, day.month, day.day, 12, tzinfo=UTC), prefix="one")
+    run_id = served.materialise(day.isoformat(), _partitioned())
+    until(lambda: served.status_of(run_id) in ("SUCCESS", "FAILURE"), 120)
+    assert served.status_of(run_id) == "SUCCESS"
+    # The tables are built; the next run of the sync publishes them.
+    late = f"select count(*) from analytics.ai_audit_logs where id like 'one%' and date = date '{day}'"
+    assert until(lambda: demo.home.published(late) == [(7,)], 120)
+
+
+@pytest.mark.requirement("R18")
+def test_a_backfill_of_a_range_from_the_ui_is_one_run(demo: Demo, served: Dev):
+    today = datetime.now(UTC).date()
+    days = [(today - timedelta(days=number)).isoformat() for number in range(9, 3, -1)]
+    noon = datetime.combine(date.fromisoformat(days[0]), datetime.min.time(), UTC) + timedelta(hours=12)
+    demo.home.insert(5, at=noon, prefix="range")
+    backfill = served.backfill(days, _partitioned())
+    until(lambda: served.backfill_status(backfill)[0] not in ("REQUESTED",), 180)
+    assert served.backfill_status(backfill) == ("COMPLETED_SUCCESS", None)
+    (run,) = served.runs(dagster__backfill=backfill)
+    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    assert (tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"]) == (
+        days[0],
+        days[-1],
+    )
+    late = f"select count(*) from analytics.ai_audit_logs where id like 'range%' and date = date '{days[0]}'"
+    assert until(lambda: demo.home.published(late) == [(5,)], 120)
+
+
+def test_serving_changes_nothing_in_the_repository(served: Dev, changes_before: str):
+    assert _changes() == changes_before
+
+
+def test_a_terminated_server_ends_with_all_its_processes(served: Dev):
+    assert len(served.tree()) > 3
+    assert served.end() == []
+    assert served.process.returncode == 0
+    assert "Traceback" not in served.log.read_text()
+
+
+def _partitioned() -> list[str]:
+    """The tables by day, as the UI selects them on the lineage of the groups ingestion, staging and marts."""
+    from audit_assets.definitions import defs
+
+    graph = defs.resolve_asset_graph()
+    keys = [key for key in graph.executable_asset_keys if graph.get(key).group_name != "serving"]
+    return sorted(key.path[-1] for key in keys)
