@@ -75,6 +75,12 @@ class Settings(BaseSettings):
         Raises SettingsError where there is neither. The value may hold a password: never log it.
         """
         if self.configured_source_url is not None:
+            if (self.postgres_folder / "server.json").exists():
+                raise SettingsError(
+                    f"{self.home} holds the embedded Postgres and what was loaded from it, and AI_AUDIT_SOURCE_URL "
+                    "names another source: give that one a home of its own with AI_AUDIT_HOME, or delete this one "
+                    "with `make clean`"
+                )
             return self.configured_source_url.get_secret_value()
         address = self.postgres_folder / "url"
         if address.exists():

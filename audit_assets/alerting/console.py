@@ -97,7 +97,8 @@ def _by_window(findings: Iterable[Finding]) -> list[Finding]:
 
 def _name(finding: Finding) -> str:
     names = ", ".join(shown(value) for _, value in finding.dimensions)
-    return f"{names} in {shown(finding.environment)}" if finding.environment else names
+    aside = finding.environment not in (None, "live")
+    return f"{names} in {shown(str(finding.environment))}" if aside else names
 
 
 def _how_much(rule: Rule, finding: Finding) -> Text:

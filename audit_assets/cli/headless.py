@@ -14,7 +14,7 @@ from audit_assets.warehouse.protocol import Mode
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 _DAGSTER_YAML = """\
-# Written by `audit`; changes are overwritten. Production settings are in docs/deploy.md.
+# Written by `audit`; changes are overwritten.
 telemetry:
   enabled: false
 run_queue:

@@ -6,28 +6,36 @@ from rich.table import Table
 
 from audit_assets.cli.headless import BuildOutcome
 from audit_assets.cli.screen import told
+from audit_assets.ingest.gaps import read_gaps
+from audit_assets.ingest.policy import read_policy
+from audit_assets.ingest.source import open_source
+from audit_assets.ingest.windows import start_of
 from audit_assets.settings import Settings
-from audit_assets.simulate.tables import connected
+from audit_assets.warehouse.duckdb import DuckDBWarehouse
 from audit_assets.warehouse.schema import SCHEMA
 from audit_assets.warehouse.snapshot import open_snapshot
 
 
 @dataclass(frozen=True)
 class Reckoning:
-    """Rows at the source, loaded and refused; rows the daily mart counts; checks and how many fail."""
+    """Rows at the source, loaded and refused; rows the daily mart counts; checks and how many fail.
+
+    `closed` is whether source and warehouse hold the same up to the watermark: rows that came since are not missing.
+    """
 
     source_rows: int
     loaded_rows: int
     rejected_rows: int
     daily_rows: int
     days: int
+    closed: bool
     checks: int
     failing: tuple[str, ...]
 
     @property
     def agrees(self) -> bool:
         """Whether every source row is loaded or refused, and the daily mart counts each loaded row once."""
-        return self.source_rows == self.loaded_rows + self.rejected_rows and self.loaded_rows == self.daily_rows
+        return self.closed and self.loaded_rows == self.daily_rows
 
     def table(self) -> Table:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
@@ -45,9 +53,11 @@ class Reckoning:
 
 def reckon(settings: Settings, outcome: BuildOutcome) -> Reckoning:
     """Counts both ends. Raises SnapshotError where nothing was published."""
-    with connected(settings.source_url) as source, source.cursor() as cursor:
-        cursor.execute("select count(*) from ai_audit_logs")
-        (at_source,) = cursor.fetchone() or (0,)
+    policy = read_policy(settings.policy_file)
+    warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path)
+    gaps = read_gaps(settings.source_url, policy, warehouse, start_of(policy.first_day))
+    with open_source(settings.source_url, policy) as source:
+        at_source = source.count()
     with open_snapshot(settings.snapshot_folder) as connection:
         counted = connection.execute(
             f"""select
@@ -59,4 +69,4 @@ def reckon(settings: Settings, outcome: BuildOutcome) -> Reckoning:
     assert counted is not None
     loaded, rejected, daily, days = counted
     failing = tuple(sorted(name.split(":")[-1] for name, passed in outcome.checks.items() if not passed))
-    return Reckoning(at_source, loaded, rejected, daily, days, len(outcome.checks), failing)
+    return Reckoning(at_source, loaded, rejected, daily, days, gaps.is_empty, len(outcome.checks), failing)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from audit_assets.cli.screen import FAILED, AsJson, counting, err, figures_table, out, print_json, told
 from audit_assets.ingest.gaps import Counts, GapReport, read_gaps
-from audit_assets.ingest.mirror import write_mirror
+from audit_assets.ingest.mirror import lag_seconds, write_mirror
 from audit_assets.ingest.policy import parse_duration, read_policy
 from audit_assets.ingest.stdout import sync_to_stdout
 from audit_assets.ingest.sync import sync
@@ -96,7 +96,8 @@ def status(as_json: AsJson = False) -> None:
     figures = {
         "last_synced_at": last_synced_at,
         "source_max_created_at": source_max,
-        "lag_seconds": round((datetime.now(UTC) - last_synced_at).total_seconds(), 1),
+        "lag_seconds": lag_seconds(source_max, watermark, last_synced_at),
+        "seconds_since_last_sync": round((datetime.now(UTC) - last_synced_at).total_seconds(), 1),
         "records_synced": records,
         "sync_duration_ms": duration,
         "watermark": watermark,

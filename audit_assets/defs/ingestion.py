@@ -1,5 +1,6 @@
 """Assets of the sync: raw rows by day, and the tables that say what each sync did."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -19,9 +20,10 @@ from dagster import (
 from pydantic import Field
 
 from audit_assets.defs.dbt_events import MANIFEST
+from audit_assets.defs.liveness import mark_alive
 from audit_assets.defs.partitions import DAILY, FRESH, ONE_RUN, POLICY, days_of, listed
 from audit_assets.defs.resources import Surroundings
-from audit_assets.ingest.mirror import MirrorError, lag_seconds, write_mirror
+from audit_assets.ingest.mirror import MirrorError, lag_seconds, mirrored, write_mirror
 from audit_assets.ingest.policy import PolicyError
 from audit_assets.ingest.source_error import SourceError
 from audit_assets.ingest.sync import SyncReport, sync
@@ -156,6 +158,7 @@ def sync_ai_audit_logs(
     lookback = timedelta(minutes=config.lookback_minutes) if config.lookback_minutes else None
     request = Request(config.mode, lookback=lookback, days=(asked[0], asked[-1]) if config.mode == "days" else None)
     settings = surroundings.settings()
+    mark_alive(settings, context.run_id)
 
     def told(window: DayWindow, load: Load) -> None:
         if load.counts.added or load.counts.changed or load.counts.removed:
@@ -170,6 +173,7 @@ def sync_ai_audit_logs(
         write_mirror(settings.state_file, report.run)
     except (SettingsError, PolicyError, SourceError, WarehouseError, WindowError, MirrorError) as error:
         raise Failure(description=str(error)) from error
+    context.log.info(json.dumps({"event": "sync", **mirrored(report.run)}))
     for warning in report.warnings:
         context.log.warning(warning)
     metadata = _told(report)
@@ -198,7 +202,7 @@ def _told(report: SyncReport) -> dict[str, MetadataValue]:
         "watermark": run.watermark,
     }
     known |= {name: MetadataValue.timestamp(moment) for name, moment in times.items() if moment is not None}
-    lag = lag_seconds(run)
+    lag = lag_seconds(run.source_max_created_at, run.watermark, run.last_synced_at)
     if lag is not None:
         known["lag_seconds"] = MetadataValue.float(lag)
     if report.warnings:

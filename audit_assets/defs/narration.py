@@ -20,6 +20,8 @@ class _Steps(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         meta = getattr(record, "dagster_meta", {})
+        if str(meta.get("orig_message", "")).startswith('{"event"'):  # the line for machines
+            return False
         return meta.get("dagster_event") is None or record.levelno >= logging.ERROR
 
 

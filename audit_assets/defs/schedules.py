@@ -21,6 +21,7 @@ from dagster import (
 
 from audit_assets.defs.checks import CHECKS
 from audit_assets.defs.ingestion import SyncConfig, sync_ai_audit_logs
+from audit_assets.defs.liveness import bury
 from audit_assets.defs.models import models
 from audit_assets.defs.partitions import POLICY
 from audit_assets.defs.publishing import SNAPSHOT
@@ -71,10 +72,11 @@ def _day(moment: datetime) -> str:
     description="Asks the source whether anything moved and requests a micro-batch; a heartbeat run where nothing did.",
 )
 def audit_sync_sensor(context: SensorEvaluationContext, surroundings: Surroundings) -> SensorResult | SkipReason:
-    active = context.instance.get_run_ids(RunsFilter(job_name=audit_sync.name, statuses=_ACTIVE), limit=1)
-    if active:
-        return SkipReason("a sync is queued or running")
     now = datetime.now(UTC)
+    # Backfills and repairs do not hold a micro-batch up: they let go of the warehouse between days.
+    batches = RunsFilter(job_name=audit_sync.name, statuses=_ACTIVE, tags={"audit/mode": "delta"})
+    if bury(context.instance, surroundings.settings(), context.instance.get_run_records(batches), now):
+        return SkipReason("a micro-batch is queued or running")
     due = datetime.fromisoformat(context.cursor) + POLICY.cadence.heartbeat if context.cursor else now
     reason = "heartbeat"
     if now < due:

@@ -19,6 +19,7 @@ from dagster import (
     schedule,
 )
 
+from audit_assets.defs.liveness import sweep_locks
 from audit_assets.defs.partitions import POLICY
 from audit_assets.defs.resources import Surroundings
 from audit_assets.warehouse.snapshot import sweep
@@ -59,7 +60,7 @@ def tidy_warehouse(context: OpExecutionContext, surroundings: Surroundings) -> N
     settings, now = surroundings.settings(), datetime.now(UTC)
     with surroundings.warehouse().connection("upkeep") as connection:
         dropped = tidy(connection, now - POLICY.upkeep.keep_sync_rows)
-    swept = sweep(settings.snapshot_folder, now)
+    swept = sweep(settings.snapshot_folder, now) + sweep_locks(settings)
     context.log.info(f"{dropped} rows of ai_audit_sync_state dropped, {swept} orphaned files deleted")
 
 

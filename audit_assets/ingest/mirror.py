@@ -47,7 +47,7 @@ def mirrored(run: SyncRun) -> dict[str, Any]:
     return {
         "last_synced_at": _iso(run.last_synced_at),
         "source_max_created_at": _iso(run.source_max_created_at),
-        "lag_seconds": lag_seconds(run),
+        "lag_seconds": lag_seconds(run.source_max_created_at, run.watermark, run.last_synced_at),
         "records_synced": run.counts.added + run.counts.changed,
         "sync_duration_ms": run.sync_duration_ms,
         "mode": run.mode,
@@ -56,15 +56,15 @@ def mirrored(run: SyncRun) -> dict[str, Any]:
     }
 
 
-def lag_seconds(run: SyncRun) -> float | None:
-    """Seconds of the source's time that have not been read: from the watermark to its newest row; None where the
-    source holds no row whose time can be told."""
-    if run.source_max_created_at is None:
+def lag_seconds(
+    source_max: datetime | None, watermark: datetime | None, last_synced_at: datetime | None
+) -> float | None:
+    """Seconds of the source's time that have not been read: from the watermark to its newest row (all UTC); None where
+    there is no row whose time can be told, or nothing has been read yet."""
+    if source_max is None or watermark is None or last_synced_at is None:
         return None
-    if run.watermark is None or run.last_synced_at is None:
-        return round((run.started_at - run.source_max_created_at).total_seconds(), 3)
-    newest = min(run.source_max_created_at, run.last_synced_at)  # a client's clock may be ahead
-    return max(0.0, round((newest - run.watermark).total_seconds(), 3))
+    newest = min(source_max, last_synced_at)  # a client's clock may be ahead
+    return max(0.0, round((newest - watermark).total_seconds(), 3))
 
 
 def mirror_problem(path: Path, newest_id: str, newest_at: datetime) -> str | None:

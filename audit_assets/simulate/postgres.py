@@ -92,7 +92,7 @@ def start(folder: Path, tell: Callable[[str], None] = _tell) -> str:
 
 
 def stop(folder: Path) -> bool:
-    """Stop this folder's server and keep its data. True where one ran."""
+    """Stop this folder's server and keep its data. True where there was any."""
     if not folder.exists():
         return False
     with _locked(folder):
@@ -100,16 +100,16 @@ def stop(folder: Path) -> bool:
 
 
 def remove(folder: Path) -> bool:
-    """Stop this folder's server and delete its data, also those outside the folder. True where one ran."""
+    """Stop this folder's server and delete its data, also those outside the folder. True where there was any."""
     if not folder.exists():
         return False
     with _locked(folder):
         record = read_record(folder)
-        ran = _stop(folder)
+        _stop(folder)
         if record is not None:
             shutil.rmtree(record.private, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
-    return ran
+    return True
 
 
 def status(folder: Path) -> Running | None:

@@ -105,4 +105,10 @@ def create_statements() -> list[str]:
             for name, kind in columns.items()
         )
         statements.append(f"create table if not exists {SCHEMA}.{table} ({listed})")
+    # One row: which warehouse this is, so that the snapshot of another one is never taken for its own.
+    statements.append(f"create table if not exists {SCHEMA}.warehouse_identity (warehouse_id varchar)")
+    statements.append(
+        f"insert into {SCHEMA}.warehouse_identity select uuid()::varchar"
+        f" where not exists (select 1 from {SCHEMA}.warehouse_identity)"
+    )
     return statements

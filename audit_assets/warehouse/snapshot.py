@@ -68,6 +68,7 @@ class Manifest(_Frozen):
     been read."""
 
     snapshot_id: str
+    warehouse_id: str
     published_at: datetime
     last_synced_at: datetime | None
     source_max_created_at: datetime | None
@@ -108,12 +109,15 @@ def publish(connection: duckdb.DuckDBPyConnection, folder: Path, now: datetime) 
     Whenever it is killed, readers have the old manifest or the new one, both whole.
     """
     before = read_manifest(folder)
+    ((warehouse_id,),) = connection.execute(f"select warehouse_id from {SCHEMA}.warehouse_identity").fetchall()
+    # A warehouse that was made anew counts its builds from one again: nothing published before is kept.
+    ours = before if before and before.warehouse_id == warehouse_id else None
     builds = build_counts(connection)
     files: dict[str, tuple[SnapshotFile, ...]] = {}
     columns: dict[str, dict[str, str]] = {}
     for table in _tables(connection):
         columns[table] = _columns(connection, table)
-        held = before.files.get(table, ()) if before and before.columns.get(table) == columns[table] else ()
+        held = ours.files.get(table, ()) if ours and ours.columns.get(table) == columns[table] else ()
         if table in PER_DAY:
             files[table] = _write_days(connection, folder, table, held, builds)
         else:
@@ -129,6 +133,7 @@ def publish(connection: duckdb.DuckDBPyConnection, folder: Path, now: datetime) 
     expired = [file for file in replaced if now - file.at > KEEP_REPLACED]
     manifest = Manifest(
         snapshot_id=uuid.uuid4().hex,
+        warehouse_id=warehouse_id,
         published_at=now,
         last_synced_at=synced[0],
         source_max_created_at=synced[1],

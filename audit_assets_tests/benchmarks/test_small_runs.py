@@ -1,6 +1,5 @@
 """The benchmarks in their smallest sizes, so that they do not rot: real parts, and no look at how fast they are."""
 
-import os
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 import duckdb
 import psutil
 import psycopg2
+import pytest
 
 from audit_assets.settings import PROJECT_ROOT
 from benchmarks import ingest, rebuild
@@ -65,12 +65,12 @@ def test_history_covers_every_day_up_to_now_with_rows_to_the_number(tmp_path: Pa
     assert held == [(1_000, 1_000, 10, True)]
 
 
-def test_children_are_told_every_place_and_nothing_of_the_surrounding_shell(tmp_path: Path) -> None:
-    os.environ["AI_AUDIT_APP_URL"] = "https://surrounding.example"
-    try:
-        told = Home(tmp_path, "postgresql://source").environment
-    finally:
-        del os.environ["AI_AUDIT_APP_URL"]
+def test_children_are_told_every_place_and_nothing_of_the_surrounding_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AI_AUDIT_APP_URL", "https://surrounding.example")
+
+    told = Home(tmp_path, "postgresql://source").environment
 
     assert "AI_AUDIT_APP_URL" not in told
     assert told["AI_AUDIT_HOME"] == str(tmp_path)

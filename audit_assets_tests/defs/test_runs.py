@@ -127,7 +127,7 @@ def test_a_run_over_a_range_records_each_test_once_and_says_over_which_days(buil
     }
 
 
-@pytest.mark.requirement("R40")
+@pytest.mark.requirement("R27")
 def test_a_failing_check_does_not_fail_its_run(built_home: Home):
     with DagsterInstance.get() as instance:
         (run,) = instance.get_runs()

@@ -19,6 +19,7 @@ from audit_assets_tests.homes import Home
 from audit_assets_tests.scenarios.serving import Dev, dev, until
 
 DAYS = 15
+BY_DAY_GROUPS = ("ingestion", "staging", "marts")
 BY_DAY = ["ai_audit_logs", "ai_audit_daily", "ai_audit_capability_stats", "ai_audit_capability_anomalies"]
 
 # As the shipped policy, with a sensor that asks more often, so that the test need not wait.
@@ -49,17 +50,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     bare = Home(folder / "home", None, f"http://localhost:{free_port()}", more)
     try:
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "audit_assets.cli",
-                "demo",
-                "--no-serve",
-                "--days",
-                str(DAYS),
-                "--rows-per-day",
-                "300",
-            ],
+            [sys.executable, "-m", "audit_assets.cli", *f"demo --no-serve --days {DAYS} --rows-per-day 300".split()],
             env=bare.whole_environment(),
             capture_output=True,
             text=True,
@@ -94,7 +85,7 @@ def test_the_instance_holds_every_day_of_every_table_and_its_checks(demo: Demo):
             assert days <= instance.get_materialized_partitions(AssetKey(asset)), asset
             assert len(instance.get_materialized_partitions(AssetKey(asset))) == DAYS
         (run,) = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.SUCCESS]))
-        assert not instance.telemetry_enabled if hasattr(instance, "telemetry_enabled") else True
+        assert not instance.telemetry_enabled
     assert f"asset checks                 {_checks(demo)}" in demo.out
     assert run.job_name == "audit_sync"
 
@@ -140,7 +131,7 @@ def test_a_row_at_the_source_becomes_visible_through_the_sensors_own_run(changes
 def test_one_partition_is_materialised_from_the_ui(demo: Demo, served: Dev):
     day = datetime.now(UTC).date() - timedelta(days=4)
     demo.home.insert(7, at=datetime(day.year, day.month, day.day, 12, tzinfo=UTC), prefix="one")
-    run_id = served.materialise(day.isoformat(), _partitioned())
+    run_id = served.materialise(day.isoformat(), served.assets(*BY_DAY_GROUPS))
     until(lambda: served.status_of(run_id) in ("SUCCESS", "FAILURE"), 120)
     assert served.status_of(run_id) == "SUCCESS"
     # The tables are built; the next run of the sync publishes them.
@@ -154,15 +145,12 @@ def test_a_backfill_of_a_range_from_the_ui_is_one_run(demo: Demo, served: Dev):
     days = [(today - timedelta(days=number)).isoformat() for number in range(9, 3, -1)]
     noon = datetime.combine(date.fromisoformat(days[0]), datetime.min.time(), UTC) + timedelta(hours=12)
     demo.home.insert(5, at=noon, prefix="range")
-    backfill = served.backfill(days, _partitioned())
+    backfill = served.backfill(days, served.assets(*BY_DAY_GROUPS))
     until(lambda: served.backfill_status(backfill)[0] not in ("REQUESTED",), 180)
     assert served.backfill_status(backfill) == ("COMPLETED_SUCCESS", None)
     (run,) = served.runs(dagster__backfill=backfill)
     tags = {tag["key"]: tag["value"] for tag in run["tags"]}
-    assert (tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"]) == (
-        days[0],
-        days[-1],
-    )
+    assert [tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end")] == [days[0], days[-1]]
     late = f"select count(*) from analytics.ai_audit_logs where id like 'range%' and date = date '{days[0]}'"
     assert until(lambda: demo.home.published(late) == [(5,)], 120)
 
@@ -176,12 +164,3 @@ def test_a_terminated_server_ends_with_all_its_processes(served: Dev):
     assert served.end() == []
     assert served.process.returncode == 0
     assert "Traceback" not in served.log.read_text()
-
-
-def _partitioned() -> list[str]:
-    """The tables by day, as the UI selects them on the lineage of the groups ingestion, staging and marts."""
-    from audit_assets.definitions import defs
-
-    graph = defs.resolve_asset_graph()
-    keys = [key for key in graph.executable_asset_keys if graph.get(key).group_name != "serving"]
-    return sorted(key.path[-1] for key in keys)
