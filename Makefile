@@ -8,10 +8,9 @@ BIN := $(VENV)/bin
 export PYTHONWARNINGS := ignore::UserWarning:sqlglot.tokens
 STAMP := $(VENV)/.installed
 UV_VERSION := 0.13.9
-SQL := dbt/models dbt/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check bench format lock clean
+.PHONY: help install demo dev test check bench format lock pictures clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -40,10 +39,10 @@ test: $(STAMP) ## all tests
 check: $(STAMP) ## formatting, linters, types, layers, rules, definitions, BigQuery SQL
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/pyright --warnings >/dev/null || $(BIN)/pyright --warnings
-	@$(BIN)/sqruff lint --config dbt/.sqruff dbt/models
+	@$(BIN)/sqruff lint --config dbt/.sqruff dbt/models >/dev/null 2>&1 || $(BIN)/sqruff lint --config dbt/.sqruff dbt/models
 	@$(BIN)/lint-imports --cache-dir .audit/cache/imports >/dev/null || $(BIN)/lint-imports --no-cache
 	@$(BIN)/audit rules check
-	@$(BIN)/dg check defs
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/dg check defs
 	@$(BIN)/python -m audit_assets_tests.bigquery_models
 	@echo "all checks passed"
 
@@ -57,6 +56,11 @@ format: $(STAMP) ## write the formatting that check asks for
 lock: ## resolve requirements.lock again
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header -o requirements.lock
+	@$(BIN)/uv pip compile benchmarks/peers.in --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header -o benchmarks/peers.lock
+
+pictures: $(STAMP) ## the pictures of the UI in docs/assets, with Debian's chromium
+	@$(BIN)/python -m audit_assets_tests.pictures
 
 clean: ## remove local state, keep the installation
 	@test ! -x $(BIN)/audit || $(BIN)/audit source remove

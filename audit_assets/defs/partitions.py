@@ -22,7 +22,9 @@ FRESH = FreshnessPolicy.time_window(fail_window=POLICY.freshness)
 
 
 def days_of(context: AssetExecutionContext) -> tuple[date, ...]:
-    """The UTC days of the run's partitions, in order."""
+    """The UTC days of the run's partitions, in order; none in a run without partitions."""
+    if not context.has_partition_key_range and not context.has_partition_key:
+        return ()
     return tuple(sorted(date.fromisoformat(key) for key in context.partition_keys))
 
 

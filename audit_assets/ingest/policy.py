@@ -88,7 +88,7 @@ class SourceNames(_Frozen):
 
 
 class Cadence(_Frozen):
-    poll: Duration = timedelta(seconds=30)
+    poll: Duration = timedelta(seconds=40)
     heartbeat: Duration = timedelta(minutes=2)
 
 

@@ -1,7 +1,6 @@
 """What a newcomer does: `audit demo`, then `audit dev` over what it made; one home for both."""
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ BY_DAY_GROUPS = ("ingestion", "staging", "marts")
 BY_DAY = ["ai_audit_logs", "ai_audit_daily", "ai_audit_capability_stats", "ai_audit_capability_anomalies"]
 
 # As the shipped policy, with a sensor that asks more often, so that the test need not wait.
-QUICK = ("poll: 30s", "poll: 5s")
+QUICK = ("poll: 40s", "poll: 5s")
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield Demo(Home(bare.folder, url, bare.dagster_url, more), done.returncode, done.stdout, done.stderr)
     finally:
         embedded.remove(bare.folder / "postgres")
-        shutil.rmtree(bare.folder, ignore_errors=True)
 
 
 @pytest.mark.requirement("R30", "R33")
@@ -123,20 +121,22 @@ def test_a_row_at_the_source_becomes_visible_through_the_sensors_own_run(changes
     counted = "select sum(interaction_count)::bigint from analytics.ai_audit_daily"
     ((at_source,),) = demo.home.ask("select count(*) from ai_audit_logs")
     assert demo.home.published(counted) == [(at_source,)]
-    (run, *_) = served.runs(audit__mode="delta", audit__reason="heartbeat") or served.runs(audit__mode="delta")
-    assert {"key": "audit/mode", "value": "delta"} in run["tags"]
+    reasons = {
+        tag["value"] for run in served.runs(audit__mode="delta") for tag in run["tags"] if "reason" in tag["key"]
+    }
+    assert reasons <= {"heartbeat", "source moved"}
+    assert reasons
 
 
 @pytest.mark.requirement("R18")
 def test_one_partition_is_materialised_from_the_ui(demo: Demo, served: Dev):
     day = datetime.now(UTC).date() - timedelta(days=4)
     demo.home.insert(7, at=datetime(day.year, day.month, day.day, 12, tzinfo=UTC), prefix="one")
-    run_id = served.materialise(day.isoformat(), served.assets(*BY_DAY_GROUPS))
+    run_id = served.materialise(day.isoformat(), served.assets(*BY_DAY_GROUPS, "serving"))
     until(lambda: served.status_of(run_id) in ("SUCCESS", "FAILURE"), 120)
     assert served.status_of(run_id) == "SUCCESS"
-    # The tables are built; the next run of the sync publishes them.
     late = f"select count(*) from analytics.ai_audit_logs where id like 'one%' and date = date '{day}'"
-    assert until(lambda: demo.home.published(late) == [(7,)], 120)
+    assert demo.home.published(late) == [(7,)]
 
 
 @pytest.mark.requirement("R18")
@@ -151,6 +151,7 @@ def test_a_backfill_of_a_range_from_the_ui_is_one_run(demo: Demo, served: Dev):
     (run,) = served.runs(dagster__backfill=backfill)
     tags = {tag["key"]: tag["value"] for tag in run["tags"]}
     assert [tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end")] == [days[0], days[-1]]
+    demo.home.insert(1, prefix="moved")  # the next run of the sync publishes what the backfill built
     late = f"select count(*) from analytics.ai_audit_logs where id like 'range%' and date = date '{days[0]}'"
     assert until(lambda: demo.home.published(late) == [(5,)], 120)
 

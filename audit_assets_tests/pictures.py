@@ -1,0 +1,158 @@
+"""Pictures of Dagster's UI over made data, for the documents: `make pictures` writes docs/assets/dagster/*.png.
+
+Needs Chromium from the system; playwright drives it and brings no browser of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from audit_assets.settings import PROJECT_ROOT
+from audit_assets.simulate import postgres as embedded
+from audit_assets.simulate.server_process import free_port
+from audit_assets_tests.homes import Home
+from audit_assets_tests.scenarios.serving import Dev, dev, until
+
+FOLDER = PROJECT_ROOT / "docs/assets/dagster"
+WIDTH, HEIGHT = 1600, 1000
+LARGEST = 300_000
+DAYS = 20
+
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture: its file, the page's path, words that must be there, and what is clicked before it is taken."""
+
+    name: str
+    path: str
+    shows: str
+    clicks: tuple[str, ...] = ()
+
+
+SHOTS = (
+    Shot("asset-graph", "/asset-groups", "ai_audit_daily"),
+    Shot("asset-catalog", "/assets", "published_snapshot"),
+    Shot("asset-overview", "/assets/ai_audit_daily", "One row per day"),
+    Shot("raw-overview", "/assets/ai_audit_logs", "One row per interaction"),
+    Shot("partitions", "/assets/ai_audit_logs?view=partitions", "Materialized"),
+    Shot("checks", "/assets/ai_audit_capability_anomalies?view=checks&checkDetail=volume_spike", "volume_spike"),
+    Shot("columns", "/assets/ai_audit_daily?view=definition", "interaction_count"),
+    Shot("runs", "/runs", "audit_sync"),
+    Shot("backfills", "/runs/backfills", "Completed"),
+    Shot("timeline", "/overview/activity/timeline", "audit_sync"),
+    Shot("automation", "/automation", "nightly_repair"),
+)
+
+
+class PicturesError(Exception):
+    """Pictures cannot be taken. The message says what is missing."""
+
+
+def chromium() -> str:
+    """The system's Chromium. Raises PicturesError."""
+    for name in _CHROMIUM:
+        found = shutil.which(name)
+        if found is not None:
+            return found
+    raise PicturesError("Chromium is missing: install it (Debian, Ubuntu: `apt-get install chromium`) and run again")
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[Dev]:
+    """The demo's data in a home of their own, a backfill over a part of them, and `audit dev`."""
+    bare = Home(folder / "home", None, f"http://localhost:{free_port()}")
+    try:
+        command = f"demo --no-serve --days {DAYS} --rows-per-day 1500"
+        subprocess.run(
+            [sys.executable, "-m", "audit_assets.cli", *command.split()],
+            env=bare.whole_environment(),
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        with dev(bare.whole_environment(), folder / "dev.log") as running:
+            today = datetime.now(UTC).date()
+            days = [(today - timedelta(days=number)).isoformat() for number in range(12, 5, -1)]
+            backfill = running.backfill(days, running.assets("ingestion", "staging", "marts"))
+            until(lambda: running.backfill_status(backfill)[0] != "REQUESTED", 300)
+            yield running
+    finally:
+        embedded.remove(bare.folder / "postgres")
+
+
+def take(url: str, folder: Path, tell: Callable[[str], None], only: frozenset[str] = frozenset()) -> list[Path]:
+    """Writes every picture of the UI at `url`; their files."""
+    from playwright.sync_api import sync_playwright
+
+    folder.mkdir(parents=True, exist_ok=True)
+    taken: list[Path] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=_ARGUMENTS)
+        page = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light").new_page()
+        page.route("**/*", lambda route: route.continue_() if route.request.url.startswith(url) else route.abort())
+        for shot in SHOTS:
+            if only and shot.name not in only:
+                continue
+            page.goto(url + shot.path)
+            page.get_by_text(shot.shows).first.wait_for(timeout=60_000)
+            for words in shot.clicks:
+                page.get_by_text(words).first.click()
+            page.wait_for_timeout(4_000)  # graphs lay themselves out after their words are there
+            path = folder / f"{shot.name}.png"
+            page.screenshot(path=path)
+            _shrink(path)
+            taken.append(path)
+            tell(f"{path.name}: {path.stat().st_size // 1000} kB")
+        browser.close()
+    return taken
+
+
+def _shrink(path: Path) -> None:
+    """A palette of 128 colours where Pillow is at hand; the UI's pictures are mostly flat."""
+    try:
+        from PIL import Image
+    except ImportError:
+        return
+    with Image.open(path) as image:
+        small = image.convert("RGB").quantize(128)
+    small.save(path, optimize=True)
+
+
+def main() -> int:
+    try:
+        chromium()
+    except PicturesError as error:
+        print(error, file=sys.stderr)
+        return 1
+    # Below the system's own folder for such things: sockets need short paths.
+    with tempfile.TemporaryDirectory(prefix="audit-pictures-") as folder, _served(Path(folder)) as running:
+        taken = take(running.url, FOLDER, lambda line: print(line, flush=True), frozenset(sys.argv[1:]))
+    heavy = [path.name for path in taken if path.stat().st_size > LARGEST]
+    if heavy:
+        print(f"above {LARGEST // 1000} kB: {', '.join(heavy)}", file=sys.stderr)
+    return 1 if heavy else 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("NO_COLOR", "1")
+    sys.exit(main())
