@@ -93,7 +93,7 @@ def _served(folder: Path) -> Iterator[Dev]:
         with dev(bare.whole_environment(), folder / "dev.log") as running:
             today = datetime.now(UTC).date()
             days = [(today - timedelta(days=number)).isoformat() for number in range(12, 5, -1)]
-            backfill = running.backfill(days, running.assets("ingestion", "staging", "marts"))
+            backfill = running.backfill(days, running.assets(by_day=True))
             until(lambda: running.backfill_status(backfill)[0] != "REQUESTED", 300)
             yield running
     finally:

@@ -84,12 +84,23 @@ def test_a_wrong_value_is_told_by_its_variable_and_never_repeated(
     assert caught.value.__cause__ is None
 
 
-def test_a_secret_is_in_no_repr_and_no_dump(monkeypatch: pytest.MonkeyPatch):
+def test_a_secret_is_in_no_repr_and_no_dump(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("AI_AUDIT_HOME", str(tmp_path))
     monkeypatch.setenv("AI_AUDIT_SOURCE_URL", SECRET)
     settings = read()
     assert settings.source_url == SECRET
     for shown in (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()):
         assert "open-sesame" not in shown
+
+
+def test_a_home_with_the_embedded_postgres_takes_no_other_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "server.json").write_text("{}")
+    monkeypatch.setenv("AI_AUDIT_HOME", str(tmp_path))
+    monkeypatch.setenv("AI_AUDIT_SOURCE_URL", SECRET)
+    with pytest.raises(SettingsError, match="give that one a home of its own") as told:
+        assert read().source_url
+    assert "open-sesame" not in str(told.value)
 
 
 def test_without_a_source_the_error_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

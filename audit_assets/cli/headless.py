@@ -77,5 +77,8 @@ def run_build(settings: Settings, first: date, last: date, mode: Mode) -> BuildO
             evaluation.asset_check_key.to_user_string(): evaluation.passed
             for evaluation in result.get_asset_check_evaluations()
         }
-    failure = failures[0].error.message.strip() if failures and failures[0].error else None
+    error = failures[0].error if failures else None
+    while error is not None and error.cause is not None:  # the step's own words, below the engine's
+        error = error.cause
+    failure = error.message.strip() if error else None
     return BuildOutcome(result.run_id, result.success, failure, checks)

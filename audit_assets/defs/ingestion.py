@@ -159,7 +159,7 @@ def sync_ai_audit_logs(
     lookback = timedelta(minutes=config.lookback_minutes) if config.lookback_minutes else None
     request = Request(config.mode, lookback=lookback, days=(asked[0], asked[-1]) if config.mode == "days" else None)
     settings = surroundings.settings()
-    mark_alive(settings, context.run_id)
+    mark_alive(settings, context.run.run_id)
 
     def told(window: DayWindow, load: Load) -> None:
         if load.counts.added or load.counts.changed or load.counts.removed:

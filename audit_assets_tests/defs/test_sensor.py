@@ -65,11 +65,32 @@ def test_a_row_at_the_source_is_reason_enough(home: Home, instance: DagsterInsta
     "status",
     [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING],
 )
-def test_while_a_sync_is_queued_or_running_there_is_no_other(
+def test_while_a_micro_batch_is_queued_or_running_there_is_no_other(
     built_home: Home, instance: DagsterInstance, status: DagsterRunStatus
 ):
-    create_run_for_test(instance, job_name="audit_sync", status=status)
-    assert tick(instance, ago(500)).skip_message == "a sync is queued or running"
+    create_run_for_test(instance, job_name="audit_sync", status=status, tags={"audit/mode": "delta"})
+    assert tick(instance, ago(500)).skip_message == "a micro-batch is queued or running"
+
+
+def test_a_backfill_or_a_repair_holds_no_micro_batch_up(built_home: Home, instance: DagsterInstance):
+    create_run_for_test(instance, job_name="audit_sync", status=DagsterRunStatus.STARTED)
+    create_run_for_test(instance, job_name="audit_sync", status=DagsterRunStatus.STARTED, tags={"audit/mode": "full"})
+    assert isinstance(tick(instance, ago(500)), SensorResult)
+
+
+def test_a_micro_batch_whose_process_was_killed_is_buried_and_followed_by_another(
+    built_home: Home, instance: DagsterInstance
+):
+    run = create_run_for_test(
+        instance, job_name="audit_sync", status=DagsterRunStatus.STARTED, tags={"audit/mode": "delta"}
+    )
+    lock = built_home.folder / "dagster" / "alive" / run.run_id
+    lock.parent.mkdir(exist_ok=True)
+    lock.touch()  # held by nobody
+    assert isinstance(tick(instance, ago(500)), SensorResult)
+    buried = instance.get_run_by_id(run.run_id)
+    assert buried is not None
+    assert buried.status == DagsterRunStatus.FAILURE
 
 
 def test_a_run_that_ended_holds_nothing_up(built_home: Home, instance: DagsterInstance):

@@ -61,11 +61,13 @@ class Dev:
                 return True
         return False
 
-    def assets(self, *groups: str) -> list[str]:
-        """The assets of these groups that can be materialised."""
-        nodes = self.ask("{ assetNodes { assetKey { path } groupName isExecutable } }")["assetNodes"]
+    def assets(self, by_day: bool = False) -> list[str]:
+        """The assets that can be materialised; those with partitions, as the UI's backfill takes them, if asked."""
+        nodes = self.ask("{ assetNodes { assetKey { path } isPartitioned isExecutable } }")["assetNodes"]
         return sorted(
-            node["assetKey"]["path"][-1] for node in nodes if node["isExecutable"] and node["groupName"] in groups
+            node["assetKey"]["path"][-1]
+            for node in nodes
+            if node["isExecutable"] and (node["isPartitioned"] or not by_day)
         )
 
     def materialise(self, day: str, assets: list[str]) -> str:
@@ -117,8 +119,10 @@ class Dev:
         """SIGTERM to the one process a person knows of; those of its processes that live on."""
         tree = self.tree()
         self.process.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs(tree, timeout=40)
-        return alive
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=40)
+        _, alive = psutil.wait_procs(tree[1:], timeout=5)
+        return [one for one in tree[:1] if self.process.returncode is None] + alive
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from audit_assets_tests.homes import Home
 from audit_assets_tests.scenarios.serving import Dev, dev, until
 
 DAYS = 15
-BY_DAY_GROUPS = ("ingestion", "staging", "marts")
 BY_DAY = ["ai_audit_logs", "ai_audit_daily", "ai_audit_capability_stats", "ai_audit_capability_anomalies"]
 
 # As the shipped policy, with a sensor that asks more often, so that the test need not wait.
@@ -37,8 +36,9 @@ class Demo:
 
 def policy_in(folder: Path) -> Path:
     text = (PROJECT_ROOT / "observability/sync.yaml").read_text()
-    assert QUICK[0] in text
-    (folder / "sync.yaml").write_text(text.replace(*QUICK))
+    quicker, found = re.subn(*QUICK, text)
+    assert found == 1
+    (folder / "sync.yaml").write_text(quicker)
     return folder / "sync.yaml"
 
 
@@ -67,9 +67,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 def test_the_demo_ends_with_the_injected_spike_and_surge_on_the_console(demo: Demo):
     assert demo.code == 0, demo.err
     assert "AI Copilot Audit Spike" in demo.out
-    assert re.search(r"contract_check", demo.out)
+    assert "contract_check" in demo.out
     assert "AI Copilot Audit Error Surge" in demo.out
-    assert re.search(r"search_answer in live", demo.out)
+    assert re.search(r"search_answer: [\d.]+ %", demo.out)
     assert "they agree" in demo.out
     assert "Traceback" not in demo.err
     assert embedded.status(demo.home.folder / "postgres") is not None
@@ -104,7 +104,9 @@ def served(demo: Demo) -> Iterator[Dev]:
 
 
 def _changes() -> str:
-    status = ["git", "status", "--porcelain"]
+    """What git sees where programs would leave something: everywhere but where people write."""
+    people = [f":!{folder}" for folder in ("audit_assets", "audit_assets_tests", "benchmarks", "docs")]
+    status = ["git", "status", "--porcelain", "--", ".", *people]
     return subprocess.run(status, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True).stdout
 
 
@@ -132,7 +134,7 @@ def test_a_row_at_the_source_becomes_visible_through_the_sensors_own_run(changes
 def test_one_partition_is_materialised_from_the_ui(demo: Demo, served: Dev):
     day = datetime.now(UTC).date() - timedelta(days=4)
     demo.home.insert(7, at=datetime(day.year, day.month, day.day, 12, tzinfo=UTC), prefix="one")
-    run_id = served.materialise(day.isoformat(), served.assets(*BY_DAY_GROUPS, "serving"))
+    run_id = served.materialise(day.isoformat(), served.assets())
     until(lambda: served.status_of(run_id) in ("SUCCESS", "FAILURE"), 120)
     assert served.status_of(run_id) == "SUCCESS"
     late = f"select count(*) from analytics.ai_audit_logs where id like 'one%' and date = date '{day}'"
@@ -145,8 +147,8 @@ def test_a_backfill_of_a_range_from_the_ui_is_one_run(demo: Demo, served: Dev):
     days = [(today - timedelta(days=number)).isoformat() for number in range(9, 3, -1)]
     noon = datetime.combine(date.fromisoformat(days[0]), datetime.min.time(), UTC) + timedelta(hours=12)
     demo.home.insert(5, at=noon, prefix="range")
-    backfill = served.backfill(days, served.assets(*BY_DAY_GROUPS))
-    until(lambda: served.backfill_status(backfill)[0] not in ("REQUESTED",), 180)
+    backfill = served.backfill(days, served.assets(by_day=True))
+    until(lambda: served.backfill_status(backfill)[0] != "REQUESTED", 180)
     assert served.backfill_status(backfill) == ("COMPLETED_SUCCESS", None)
     (run,) = served.runs(dagster__backfill=backfill)
     tags = {tag["key"]: tag["value"] for tag in run["tags"]}
