@@ -99,7 +99,7 @@ def _serve(function: str) -> None:
             print(f"begun {os.getpid()}", flush=True)
             code = 1
             try:
-                run(*line.rstrip("\n").split("\t"))
+                run(*filter(None, line.rstrip("\n").split("\t")))
                 code = 0
             finally:
                 sys.stdout.flush()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -40,7 +41,8 @@ def build(
     if not earliest <= days[0] <= days[1] <= today:
         raise WindowError(f"--from {days[0]} --to {days[1]}: give two days in order, from {earliest} to {today} (UTC)")
     prepare_instance(settings)
-    outcome = run_build(settings, *days, mode="days")
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():  # findings are told, the JSON stays alone
+        outcome = run_build(settings, *days, mode="days")
     _report(outcome, as_json)
 
 

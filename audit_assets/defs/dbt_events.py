@@ -133,7 +133,9 @@ def read_manifest(settings: Settings) -> dict[str, Any]:
 def _parse(settings: Settings) -> None:
     from dbt.cli.main import dbtRunner
 
-    outcome = dbtRunner().invoke(["parse", *_places(settings), *_QUIET])
+    # As a build will: another path in the profile and dbt would parse all of it once more.
+    with _environment({"AI_AUDIT_DUCKDB_PATH": str(settings.duckdb_path)}):
+        outcome = dbtRunner().invoke(["parse", *_places(settings), *_QUIET])
     if not outcome.success:
         raise Failure(description=f"the dbt project does not parse: {outcome.exception}")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import duckdb
 import pytest
 
 from audit_assets.ingest.sync import sync
-from audit_assets.ingest.windows import Request, WindowError
+from audit_assets.ingest.windows import Request, WindowError, start_of
 from audit_assets.warehouse.duckdb import MEMORY_LIMIT, THREADS, DuckDBWarehouse
 from audit_assets.warehouse.protocol import DayWindow, Load
 from audit_assets_tests.ingest.both_sides import (
@@ -112,7 +112,7 @@ def test_a_first_delta_with_since_does_not_hide_what_lies_before(source: str, wa
 @pytest.mark.requirement("R11")
 def test_a_full_sync_looks_back_to_the_last_good_repair(source: str, warehouse: DuckDBWarehouse):
     spread(source, 20, NOW - 20 * DAY, DAY)
-    run(source, warehouse, "full")
+    first = run(source, warehouse, "full").run.started_at
     tell(source, "update ai_audit_logs set capability = 'other'")
     with warehouse.connection("a test") as connection:  # as if the last good repair were nine days old
         connection.execute("update analytics.ai_audit_sync_state set started_at = started_at - interval 9 day")
@@ -122,10 +122,10 @@ def test_a_full_sync_looks_back_to_the_last_good_repair(source: str, warehouse: 
                 window_start, watermark from analytics.ai_audit_sync_state"""
         )
     report = run(source, warehouse, "full", lookback=timedelta(hours=24))
-    assert report.run.window_start == datetime.combine((NOW - 9 * DAY).date(), datetime.min.time(), UTC)
+    assert report.run.window_start == start_of((first - 9 * DAY).date())
     assert report.run.counts.changed in (9, 10)
     nightly = run(source, warehouse, "full")
-    assert nightly.run.window_start == datetime.combine((NOW - DAY).date(), datetime.min.time(), UTC)
+    assert nightly.run.window_start == start_of((nightly.run.started_at - DAY).date())
 
 
 @pytest.mark.requirement("R11")
@@ -133,12 +133,12 @@ def test_a_full_sync_that_began_after_the_last_good_repair_does_not_count_as_one
     source: str, warehouse: DuckDBWarehouse
 ):
     spread(source, 20, NOW - 20 * DAY, DAY)
-    run(source, warehouse, "full")
+    first = run(source, warehouse, "full").run.started_at
     with warehouse.connection("a test") as connection:
         connection.execute("update analytics.ai_audit_sync_state set started_at = started_at - interval 9 day")
     run(source, warehouse, "full", since=NOW - 2 * DAY)
     report = run(source, warehouse, "full")
-    assert report.run.window_start == datetime.combine((NOW - 9 * DAY).date(), datetime.min.time(), UTC)
+    assert report.run.window_start == start_of((first - 9 * DAY).date())
 
 
 @pytest.mark.requirement("R11")

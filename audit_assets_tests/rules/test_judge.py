@@ -264,7 +264,7 @@ def test_a_surge_never_fires_without_a_known_outcome(rows: list[tuple[Any, Any]]
         assert float(bad) / (float(good) + float(bad)) > 0.05
 
 
-@pytest.mark.requirement("R42")
+@pytest.mark.requirement("R30")
 @given(st.floats(0, 1e9), st.floats(1e-3, 1e9))
 def test_delta_is_value_over_baseline_less_one_in_percent(value: float, baseline: float):
     assert delta_percent(value, baseline) == pytest.approx((value / baseline - 1) * 100)

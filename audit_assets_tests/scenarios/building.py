@@ -1,10 +1,12 @@
-"""One run of the sync job, as a process that says how far it is, so that it can be killed there."""
+"""One run of the sync job, as a process that says how far it is, so that it can be killed there.
+
+It imports all it needs, and begins when it is given a line on stdin.
+"""
 
 import os
 import sys
 from datetime import UTC, datetime
 
-# Imported here, before the nursery forks: a child then costs no import.
 import audit_assets.definitions  # noqa: F401
 from audit_assets.cli.headless import prepare_instance, run_build
 from audit_assets.defs import dbt_events, publishing
@@ -22,7 +24,6 @@ def run_once() -> None:
     settings = read_settings()
     prepare_instance(settings)
     today = datetime.now(UTC).date()
-    print("phase sync", flush=True)
     outcome = run_build(settings, today, today, mode="delta")
     print("succeeded" if outcome.succeeded else f"failed {outcome.failure}", flush=True)
 
@@ -35,3 +36,8 @@ def _announce(module: object, name: str, phase: str) -> None:
         return begin(*arguments, **more)
 
     setattr(module, name, announced)
+
+
+if __name__ == "__main__":
+    sys.stdin.readline()
+    run_once()

@@ -1,6 +1,8 @@
 """Runs killed with -9 while models are built or the snapshot is published: the next run leaves all as it should be."""
 
 import random
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +13,6 @@ import pytest
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
 from audit_assets.warehouse.snapshot import read_manifest
 from audit_assets_tests.homes import Home
-from audit_assets_tests.nursery import Nursery, nursery
 
 pytestmark = pytest.mark.requirement("R10", "R28")
 
@@ -19,19 +20,50 @@ pytestmark = pytest.mark.requirement("R10", "R28")
 PHASES = {"models": 2.0, "publish": 0.25}
 
 
+class Runs:
+    """Processes that run the sync job once each. The next has imported what it needs while the last one ran."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._spare = self._start()
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "audit_assets_tests.scenarios.building"],
+            env=self._home.whole_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def kill_in(self, phase: str, after: float) -> bool:
+        """Whether a run was killed `after` seconds into the phase, rather than ended before."""
+        child, self._spare = self._spare, self._start()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+        for line in child.stdout:
+            assert not line.startswith(("succeeded", "failed")), line
+            if line == f"phase {phase}\n":
+                break
+        time.sleep(after)
+        child.kill()
+        child.communicate()
+        return child.returncode < 0
+
+    def end(self) -> None:
+        self._spare.kill()
+        self._spare.communicate()
+
+
 @pytest.fixture
-def runs(home: Home) -> Iterator[Nursery]:
-    with nursery("audit_assets_tests.scenarios.building:run_once", home.whole_environment()) as runs:
+def runs(home: Home) -> Iterator[Runs]:
+    runs = Runs(home)
+    try:
         yield runs
-
-
-def killed_in(runs: Nursery, phase: str, after: float) -> bool:
-    """Whether a run was killed `after` seconds into the phase, rather than ended before."""
-    child = runs.child()
-    assert child.line(lambda line: line == f"phase {phase}", within=60) is not None
-    time.sleep(after)
-    child.kill()
-    return child.ended() < 0
+    finally:
+        runs.end()
 
 
 def whole(home: Home) -> bool:
@@ -46,11 +78,10 @@ def whole(home: Home) -> bool:
     return missing == [] and raw == daily == manifest.rows("ai_audit_logs")
 
 
-def mended(home: Home, runs: Nursery) -> None:
+def mended(home: Home) -> None:
     """One more run, after which raw, daily mart and snapshot hold exactly the source's rows."""
-    child = runs.child()
-    assert child.line(lambda line: line.startswith(("succeeded", "failed"))) == "succeeded"
-    assert child.ended() == 0
+    outcome = home.build()
+    assert outcome.succeeded, outcome.failure
     by_source = {str(day): count for day, count in home.ask(_BY_DAY_AT_SOURCE)}
     published = "select date::varchar, sum({})::bigint from analytics.{} group by 1"
     assert dict(home.published(published.format("1", "ai_audit_logs"))) == by_source
@@ -67,7 +98,7 @@ def mended(home: Home, runs: Nursery) -> None:
 _BY_DAY_AT_SOURCE = "select (created_at at time zone 'UTC')::date, count(*) from ai_audit_logs group by 1"
 
 
-def kill_and_mend(home: Home, runs: Nursery, kills: int) -> Counter[tuple[str, str]]:
+def kill_and_mend(home: Home, runs: Runs, kills: int) -> Counter[tuple[str, str]]:
     """How often a run was killed, by phase and by how far into it."""
     chance = random.Random(11)
     histogram: Counter[tuple[str, str]] = Counter()
@@ -78,19 +109,19 @@ def kill_and_mend(home: Home, runs: Nursery, kills: int) -> Counter[tuple[str, s
             home.insert(20, prefix=f"kill{number}-")
             home.insert(5, at=datetime.now(UTC) - timedelta(minutes=5), prefix=f"late{number}-")
             part = chance.random()
-            if killed_in(runs, phase, part * longest):
+            if runs.kill_in(phase, part * longest):
                 histogram[phase, f"{int(part * 4)}/4"] += 1
             assert whole(home)
-            mended(home, runs)
+            mended(home)
     return histogram
 
 
-def test_a_run_killed_in_models_or_publishing_is_made_good_by_the_next(home: Home, runs: Nursery):
+def test_a_run_killed_in_models_or_publishing_is_made_good_by_the_next(home: Home, runs: Runs):
     kill_and_mend(home, runs, kills=2)
 
 
 @pytest.mark.slow
-def test_many_runs_killed_in_models_or_publishing_are_made_good_by_the_next(home: Home, runs: Nursery):
+def test_many_runs_killed_in_models_or_publishing_are_made_good_by_the_next(home: Home, runs: Runs):
     histogram = kill_and_mend(home, runs, kills=6)
     print("\nkilled in phase, how far into it: times")
     for (phase, part), count in sorted(histogram.items()):

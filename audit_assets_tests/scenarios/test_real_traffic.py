@@ -31,7 +31,9 @@ def load_and_build(home: Home, file: Path, frame: pl.DataFrame, capsys: pytest.C
     def audit(*arguments: str) -> dict[str, object]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["audit", *arguments])
-            main()
+            with pytest.raises(SystemExit) as ended:
+                main()
+        assert ended.value.code == 0
         return json.loads(capsys.readouterr().out)
 
     loaded = audit("load", str(file), "--write-to-source", "--json")
