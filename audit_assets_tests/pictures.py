@@ -51,16 +51,15 @@ class Shot:
 
 
 SHOTS = (
-    Shot("asset-graph", "/asset-groups", "ai_audit_daily"),
-    Shot("asset-catalog", "/assets", "published_snapshot"),
-    Shot("asset-overview", "/assets/ai_audit_daily", "One row per day"),
-    Shot("raw-overview", "/assets/ai_audit_logs", "One row per interaction"),
-    Shot("partitions", "/assets/ai_audit_logs?view=partitions", "Materialized"),
-    Shot("checks", "/assets/ai_audit_capability_anomalies?view=checks&checkDetail=volume_spike", "volume_spike"),
-    Shot("columns", "/assets/ai_audit_daily?view=definition", "interaction_count"),
+    Shot("asset-graph", "/assets/published_snapshot?view=lineage&lineageScope=upstream&lineageDepth=9", "marts"),
+    Shot("asset-catalog", "/assets", "ai_audit_daily"),
+    Shot("freshness", "/assets/ai_audit_logs", "Freshness policy"),
+    Shot("mart", "/assets/ai_audit_daily", "One row per day"),
+    Shot("partitions", "/assets/ai_audit_logs?view=partitions&partition={yesterday}", "records_synced"),
+    Shot("checks", "/assets/ai_audit_capability_anomalies?view=checks&checkDetail=volume_spike", "Latest execution"),
     Shot("runs", "/runs", "audit_sync"),
-    Shot("backfills", "/runs/backfills", "Completed"),
-    Shot("timeline", "/overview/activity/timeline", "audit_sync"),
+    Shot("backfills", "/runs?view=backfills", "7 partitions"),
+    Shot("timeline", "/overview/activity/timeline", "audit_sync", ("1hr",)),
     Shot("automation", "/automation", "nightly_repair"),
 )
 
@@ -113,10 +112,10 @@ def take(url: str, folder: Path, tell: Callable[[str], None], only: frozenset[st
         for shot in SHOTS:
             if only and shot.name not in only:
                 continue
-            page.goto(url + shot.path)
+            page.goto(url + shot.path.format(yesterday=datetime.now(UTC).date() - timedelta(days=1)))
             page.get_by_text(shot.shows).first.wait_for(timeout=60_000)
             for words in shot.clicks:
-                page.get_by_text(words).first.click()
+                page.get_by_text(words, exact=True).first.click()
             page.wait_for_timeout(4_000)  # graphs lay themselves out after their words are there
             path = folder / f"{shot.name}.png"
             page.screenshot(path=path)

@@ -70,7 +70,8 @@ def run_build(settings: Settings, first: date, last: date, mode: Mode) -> BuildO
                 "loggers": {"terminal": {}},
             },
             partition_key=first.isoformat() if one_day else None,
-            tags={**days, "audit/mode": mode},
+            # A range is no micro-batch, however it reads: upkeep would delete it, and its days' records with it.
+            tags={**days, "audit/mode": mode if one_day else "backfill"},
         )
         failures = [event.step_failure_data for event in result.get_step_failure_events()]
         checks = {

@@ -99,6 +99,10 @@ def _instance(finding: Finding) -> str:
     return ", ".join(shown(value) for _, value in finding.dimensions)
 
 
+def _rounded(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 4)
+
+
 def _window(of: Judgement | Finding) -> str:
     return f"{of.window_start:%Y-%m-%d %H:%M} to {of.window_end:%Y-%m-%d %H:%M} UTC"
 
@@ -116,7 +120,7 @@ def _metadata(rule: Rule | None, verdict: Verdict, docs_url: str) -> dict[str, M
     }
     runbook = Links("", docs_url).runbook(rule.runbook)
     if runbook:
-        known["runbook"] = MetadataValue.url(runbook)
+        known["runbook"] = MetadataValue.url(runbook) if "://" in runbook else MetadataValue.path(runbook)
     if verdict.findings:
         columns = [TableColumn("instance"), TableColumn("window"), *(TableColumn(name, "float") for name in _FIGURES)]
         known["worst"] = MetadataValue.table(
@@ -125,7 +129,7 @@ def _metadata(rule: Rule | None, verdict: Verdict, docs_url: str) -> dict[str, M
                     {
                         "instance": _instance(finding),
                         "window": _window(finding),
-                        **{name: getattr(finding, name) for name in _FIGURES},
+                        **{name: _rounded(getattr(finding, name)) for name in _FIGURES},
                     }
                 )
                 for finding in verdict.findings[:WORST_SHOWN]

@@ -45,8 +45,11 @@ class Translator(DagsterDbtTranslator):
         described = spec.description or _promise(test)
         on_a_model = (test.get("attached_node") or "model.").startswith("model.")
         partitions = DAILY if on_a_model else None
+        # By dbt's severity it would block the snapshot: a failed check is told, and holds nothing up.
         # AssetCheckSpec is a named tuple that offers no other way to change a field.
-        return spec._replace(description=described, partitions_def=partitions)  # pyright: ignore[reportPrivateUsage]
+        return spec._replace(  # pyright: ignore[reportPrivateUsage]
+            description=described, partitions_def=partitions, blocking=False
+        )
 
 
 # What a test of the project promises, from its arguments.
