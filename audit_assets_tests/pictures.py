@@ -94,9 +94,16 @@ def _served(folder: Path) -> Iterator[Dev]:
             days = [(today - timedelta(days=number)).isoformat() for number in range(12, 5, -1)]
             backfill = running.backfill(days, running.assets(by_day=True))
             until(lambda: running.backfill_status(backfill)[0] != "REQUESTED", 300)
+            # The rules are judged by the run after it; until then their checks read as not evaluated.
+            judged = len(_batches(running))
+            until(lambda: len(_batches(running)) > judged, 300)
             yield running
     finally:
         embedded.remove(bare.folder / "postgres")
+
+
+def _batches(running: Dev) -> list[str]:
+    return [run["runId"] for run in running.runs(audit__mode="delta") if run["status"] == "SUCCESS"]
 
 
 def take(url: str, folder: Path, tell: Callable[[str], None], only: frozenset[str] = frozenset()) -> list[Path]:

@@ -28,36 +28,35 @@ def dbt_build(
     environment: Mapping[str, str],
     settings: Settings,
 ) -> Iterator[Any]:
-    """Runs `dbt build` for `selection` and yields its Dagster events, those of a failed build included.
+    """Runs dbt's models and tests for `selection` and yields their Dagster events, those of a failed build included.
 
-    Models come first and tests after them: in one go a failed test would keep dbt from building what is downstream
-    of it. Raises Failure with dbt's own words where a model fails; a failed test is a check's result, not a failure.
+    Two commands: in `dbt build` a failed test keeps all downstream of it, models and tests, from running. Raises
+    Failure with dbt's own words where a model fails; a failed test is a check's result, not a failure.
     """
     # Here, and not above: the web server and the sensors load this module and never run dbt.
     from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
-    for arguments in _parts(context):
-        results, failure = _invoke([*arguments, *selection], environment, settings)
+    for command in _commands(context):
+        results, failure = _invoke(command, selection, environment, settings)
         for result in results:
             message = DbtCoreCliEventMessage(raw_event=result, event_history_metadata={})
             context.log.debug(str(message))
             yield from message.to_default_asset_events(manifest, translator, context)
         if failure is not None:
-            raise Failure(description=f"dbt build failed: {failure}")
+            raise Failure(description=f"dbt {command[0]} failed: {failure}")
 
 
-def _parts(context: AssetExecutionContext) -> Iterator[list[str]]:
+def _commands(context: AssetExecutionContext) -> Iterator[list[str]]:
     if context.selected_asset_keys:
-        others = ("test", "unit_test", "exposure")
-        yield [argument for kind in others for argument in ("--exclude-resource-type", kind)]
+        yield ["run"]
     if context.selected_asset_check_keys:
-        yield ["--resource-type", "test"]
+        yield ["test", "--exclude-resource-type", "unit_test"]
 
 
 def _invoke(
-    arguments: list[str], environment: Mapping[str, str], settings: Settings
+    command: Sequence[str], selection: Sequence[str], environment: Mapping[str, str], settings: Settings
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """dbt's results of one build, as its JSON log has them; and in its own words why it failed, if it did."""
+    """dbt's results of one command, as its JSON log has them; and in its own words why it failed, if it did."""
     from dbt.cli.main import dbtRunner
     from dbt_common.events.functions import msg_to_dict
 
@@ -73,7 +72,7 @@ def _invoke(
     with _environment(environment):
         try:
             outcome = dbtRunner(callbacks=[heard]).invoke(
-                ["build", *_places(settings), *_QUIET, "--no-write-json", *arguments]
+                [*command, *_places(settings), *_QUIET, "--no-write-json", *selection]
             )
         finally:
             _let_go_of_the_warehouse()

@@ -26,7 +26,11 @@ from audit_assets.warehouse.protocol import WarehouseError
 
 
 class Translator(DagsterDbtTranslator):
-    """Single-part keys, one name everywhere; freshness on what people look at; checks that carry the run's day."""
+    """Single-part keys, one name everywhere; freshness on what people look at; checks that say what they promise.
+
+    The checks have no partitions: a range run would plan one evaluation a day and record one in all, and the UI would
+    show the other days as skipped. An evaluation names its days in its metadata.
+    """
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)
@@ -43,13 +47,9 @@ class Translator(DagsterDbtTranslator):
             return None
         test = manifest["nodes"][unique_id]
         described = spec.description or _promise(test)
-        on_a_model = (test.get("attached_node") or "model.").startswith("model.")
-        partitions = DAILY if on_a_model else None
         # By dbt's severity it would block the snapshot: a failed check is told, and holds nothing up.
         # AssetCheckSpec is a named tuple that offers no other way to change a field.
-        return spec._replace(  # pyright: ignore[reportPrivateUsage]
-            description=described, partitions_def=partitions, blocking=False
-        )
+        return spec._replace(description=described, blocking=False)  # pyright: ignore[reportPrivateUsage]
 
 
 # What a test of the project promises, from its arguments.

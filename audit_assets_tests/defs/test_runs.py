@@ -109,7 +109,6 @@ def test_a_run_of_one_day_says_of_each_models_test_which_day_it_read(home: Home,
     assert outcome.succeeded, outcome.failure
     of_models = [one for one in evaluations(instance, outcome.run_id) if "days" in one.metadata]
     assert len(of_models) > 15
-    assert {one.partition for one in of_models} == {day.isoformat()}
     assert {one.metadata["days"].value for one in of_models} == {day.isoformat()}
 
 
@@ -152,6 +151,7 @@ def test_a_models_test_that_fails_is_told_and_holds_nothing_up(home: Home, insta
     outcome = home.build()
     assert outcome.succeeded, outcome.failure
     assert not outcome.checks[f"stg_ai_audit_logs:{doubled}"]
+    assert len(outcome.checks) > 20  # all the others were made too
     built = {asset for asset, _ in materialised(instance, outcome.run_id)}
     assert {"ai_audit_daily", "ai_audit_capability_anomalies", "published_snapshot"} <= built
     assert home.published("select count(*) from analytics.ai_audit_logs where id like 'new%'") == [(3,)]
@@ -167,7 +167,7 @@ def test_a_model_that_fails_fails_the_run_in_words_and_the_next_run_builds_its_d
     failed = home.build()
     assert not failed.succeeded
     assert failed.failure is not None
-    assert "dbt build failed" in failed.failure
+    assert "dbt run failed" in failed.failure
     assert "ai_audit_daily" in failed.failure
     with warehouse(home).connection("a test") as connection:
         assert unbuilt_days(connection) == (today(),)
