@@ -54,7 +54,7 @@ _FAILED = (
 def main() -> None:
     """Entry of the `audit` command. Exits 0 on success, 1 on a failure it reports, 2 on wrong usage."""
     try:
-        app()
+        app(prog_name="audit")  # also as `python -m audit_assets.cli`
     except _WRONG_USAGE as error:
         _end(str(error), WRONG_USAGE)
     except _FAILED as error:
