@@ -9,9 +9,9 @@ from audit_assets.cli.screen import told
 from audit_assets.ingest.gaps import read_gaps
 from audit_assets.ingest.policy import read_policy
 from audit_assets.ingest.source import open_source
-from audit_assets.ingest.windows import start_of
 from audit_assets.settings import Settings
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.protocol import start_of
 from audit_assets.warehouse.schema import SCHEMA
 from audit_assets.warehouse.snapshot import open_snapshot
 

@@ -15,10 +15,10 @@ from audit_assets.ingest.mirror import lag_seconds, write_mirror
 from audit_assets.ingest.policy import parse_duration, read_policy
 from audit_assets.ingest.stdout import sync_to_stdout
 from audit_assets.ingest.sync import sync
-from audit_assets.ingest.windows import Request, WindowError, start_of
+from audit_assets.ingest.windows import Request, WindowError
 from audit_assets.settings import Destination, read_settings
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
-from audit_assets.warehouse.protocol import DayWindow, Load
+from audit_assets.warehouse.protocol import DayWindow, Load, start_of
 from audit_assets.warehouse.snapshot import SnapshotError
 
 sync_app = typer.Typer(help="Bring rows from the source into the warehouse.", invoke_without_command=True)

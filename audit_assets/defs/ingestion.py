@@ -88,44 +88,35 @@ raw_logs = AssetSpec(
     metadata=_schema("ai_audit_logs"),
 )
 
-sync_state = AssetSpec(
+
+def _beside(table: str, description: str) -> AssetSpec:
+    """A table that says what the syncs did: the whole of it after each, so it has no partitions."""
+    return AssetSpec(
+        table,
+        deps=[source_table],
+        group_name="ingestion",
+        kinds={"duckdb", "table"},
+        owners=OWNERS,
+        description=description,
+        metadata=_schema(table),
+    )
+
+
+sync_state = _beside(
     "ai_audit_sync_state",
-    deps=[source_table],
-    group_name="ingestion",
-    kinds={"duckdb", "table"},
-    owners=OWNERS,
-    description="One row per sync: window, watermark, rows read, added, changed, removed, refused; how long.",
-    metadata=_schema("ai_audit_sync_state"),
+    "One row per sync: window, watermark, rows read, added, changed, removed, refused; how long.",
 )
-
-rejects = AssetSpec(
+rejects = _beside(
     "ai_audit_rejects",
-    deps=[source_table],
-    group_name="ingestion",
-    kinds={"duckdb", "table"},
-    owners=OWNERS,
-    description="Source rows that could not be loaded, by reason. Loaded plus rejected is what the source holds.",
-    metadata=_schema("ai_audit_rejects"),
+    "Source rows that could not be loaded, by reason. Loaded plus rejected is what the source holds.",
 )
-
-repair_diff = AssetSpec(
+repair_diff = _beside(
     "ai_audit_repair_diff",
-    deps=[source_table],
-    group_name="ingestion",
-    kinds={"duckdb", "table"},
-    owners=OWNERS,
-    description="What later syncs changed, removed or found missing, each with the version that was there before.",
-    metadata=_schema("ai_audit_repair_diff"),
+    "What later syncs changed, removed or found missing, each with the version that was there before.",
 )
-
-days = AssetSpec(
+days = _beside(
     "ai_audit_days",
-    deps=[source_table],
-    group_name="ingestion",
-    kinds={"duckdb", "table"},
-    owners=OWNERS,
-    description="One row per UTC day: how often its rows changed, and whether the models have read the last change.",
-    metadata=_schema("ai_audit_days"),
+    "One row per UTC day: how often its rows changed, and whether the models have read the last change.",
 )
 
 SYNCED = [raw_logs, sync_state, rejects, repair_diff, days]

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from datetime import date
 
 from audit_assets.ingest.source import Source
-from audit_assets.ingest.windows import Plan, by_day, start_of
-from audit_assets.warehouse.protocol import DayWindow
+from audit_assets.ingest.windows import Plan, by_day
+from audit_assets.warehouse.protocol import DayWindow, start_of
 
 # Rows the planner expects in one stream of new days: enough to fill row groups, little enough to commit in seconds.
 ROWS_PER_SPAN = 500_000

@@ -13,7 +13,7 @@ from audit_assets.ingest.normalise import Scope, normalising_sql
 from audit_assets.ingest.policy import SyncPolicy
 from audit_assets.ingest.source import Source, SourceFacts, open_source
 from audit_assets.ingest.source_error import SourceError
-from audit_assets.ingest.windows import Plan, Request, WindowError, plan, start_of, watermark_after
+from audit_assets.ingest.windows import Plan, Request, WindowError, plan, watermark_after
 from audit_assets.warehouse.protocol import (
     DayWindow,
     Incoming,
@@ -23,6 +23,7 @@ from audit_assets.warehouse.protocol import (
     SyncRun,
     Warehouse,
     WarehouseWriter,
+    start_of,
 )
 
 # A micro-batch waits this long at the most while a backfill runs; closing the file after every day would rewrite

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from audit_assets.ingest.policy import SyncPolicy
 from audit_assets.ingest.source import SourceFacts
-from audit_assets.warehouse.protocol import DayWindow, Mode, SyncPosition
+from audit_assets.warehouse.protocol import DayWindow, Mode, SyncPosition, start_of
 
 _DAY = timedelta(days=1)
 
@@ -36,10 +36,6 @@ class Plan:
     reads_outside: bool
     moves_watermark: bool
     late_before: datetime | None
-
-
-def start_of(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
 
 
 def plan(request: Request, position: SyncPosition, facts: SourceFacts, policy: SyncPolicy) -> Plan:

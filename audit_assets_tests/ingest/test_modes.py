@@ -9,9 +9,9 @@ import duckdb
 import pytest
 
 from audit_assets.ingest.sync import sync
-from audit_assets.ingest.windows import Request, WindowError, start_of
+from audit_assets.ingest.windows import Request, WindowError
 from audit_assets.warehouse.duckdb import MEMORY_LIMIT, THREADS, DuckDBWarehouse
-from audit_assets.warehouse.protocol import DayWindow, Load
+from audit_assets.warehouse.protocol import DayWindow, Load, start_of
 from audit_assets_tests.ingest.both_sides import (
     DAY,
     NOW,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from audit_assets.ingest.windows import start_of
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.protocol import start_of
 from audit_assets_tests.ingest.both_sides import (
     DAY,
     NOW,
