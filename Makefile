@@ -49,9 +49,10 @@ check: $(STAMP) ## formatting, linters, types, layers, rules, definitions, BigQu
 bench: $(STAMP) ## the figures the README quotes
 	@$(BIN)/python -m benchmarks
 
-format: $(STAMP) ## write the formatting that check asks for
+format: $(STAMP) ## write the formatting that check asks for, and the rules' schema
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 	@$(BIN)/sqruff fix --config dbt/.sqruff dbt/models
+	@$(BIN)/audit rules schema > observability/alerts/ai-audit/rule.schema.json
 
 lock: ## resolve requirements.lock again
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

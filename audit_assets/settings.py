@@ -38,6 +38,12 @@ class Settings(BaseSettings):
     )
     policy_file: ProjectPath = Field(PROJECT_ROOT / "observability/sync.yaml", validation_alias="AI_AUDIT_SYNC_POLICY")
     rules_folder: ProjectPath = Field(PROJECT_ROOT / "observability/alerts/ai-audit", validation_alias="AI_AUDIT_RULES")
+    calendar_file: ProjectPath = Field(
+        PROJECT_ROOT / "observability/alerts/calendar.yaml", validation_alias="AI_AUDIT_CALENDAR"
+    )
+    routing_file: ProjectPath = Field(
+        PROJECT_ROOT / "observability/alerts/routing.yaml", validation_alias="AI_AUDIT_ROUTING"
+    )
     dashboard_url: str = Field("", validation_alias="AI_AUDIT_DASHBOARD_URL")
     app_url: str = Field("", validation_alias="AI_AUDIT_APP_URL")
     docs_url: str = Field("docs", validation_alias="AI_AUDIT_DOCS_URL")

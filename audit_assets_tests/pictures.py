@@ -56,7 +56,7 @@ SHOTS = (
     Shot("freshness", "/assets/ai_audit_logs", "Freshness policy"),
     Shot("mart", "/assets/ai_audit_daily", "One row per day"),
     Shot("partitions", "/assets/ai_audit_logs?view=partitions&partition={yesterday}", "records_synced"),
-    Shot("checks", "/assets/ai_audit_capability_anomalies?view=checks&checkDetail=volume_spike", "Latest execution"),
+    Shot("checks", "/assets/ai_audit_capability_grid?view=checks&checkDetail=volume_spike", "Latest execution"),
     Shot("runs", "/runs", "audit_sync"),
     Shot("backfills", "/runs?view=backfills", "7 partitions"),
     Shot("timeline", "/overview/activity/timeline", "audit_sync", ("1hr",)),

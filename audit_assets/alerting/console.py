@@ -13,7 +13,8 @@ from rich.text import Text
 
 from audit_assets.alerting.links import Links
 from audit_assets.alerting.outside_text import shown
-from audit_assets.rules.judge import Failure, Finding, Judgement, Verdict
+from audit_assets.rules.episode import Finding
+from audit_assets.rules.judge import Failure, Judgement, Verdict
 from audit_assets.rules.model import Rule, RuleSet, Unit
 
 LISTED = 10  # the worst so many of a message; the rest is counted
@@ -70,6 +71,8 @@ def render_verdicts(verdicts: Sequence[Verdict], rule_set: RuleSet, links: Links
         rule = rule_set.rule(verdict.rule_id)
         if rule is None:
             raise ValueError(f"{verdict.rule_id} was judged, but is not among the rules")
+        if verdict.not_ready:
+            continue
         for _, together in groupby(_by_window(verdict.findings), key=lambda finding: finding.window_start):
             parts += [render_findings(rule, tuple(together), links, now), ""]
     return Group(*parts, _summary(verdicts, now))
@@ -96,15 +99,18 @@ def _by_window(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _name(finding: Finding) -> str:
-    names = ", ".join(shown(value) for _, value in finding.dimensions)
+    names = ", ".join(shown(value) for _, value in finding.dimensions) or "all capabilities"
     aside = finding.environment not in (None, "live")
-    return f"{names} in {shown(str(finding.environment))}" if aside else names
+    return f"[DRILL] {names}" if aside else names
 
 
 def _how_much(rule: Rule, finding: Finding) -> Text:
-    said = _figure(finding.value, rule.unit)
-    if rule.baseline_is is not None:
-        said += f", usually {_figure(finding.baseline, rule.unit)} ({rule.baseline_is})"
+    way, unit = rule.ways[finding.way], rule.form.unit
+    said = _figure(finding.value, unit)
+    if way.value_is is not None:
+        said += f" {way.value_is}"
+    if way.baseline_is is not None:
+        said += f", usually {_figure(finding.baseline, unit)} ({way.baseline_is})"
     return Text.assemble(said, *(["  ", (_delta(finding), "bold")] if finding.delta_percent is not None else []))
 
 
@@ -112,11 +118,12 @@ def _others(rule: Rule, findings: tuple[Finding, ...]) -> RenderableType:
     """The rest of a message as a table."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
     table.add_column("also", overflow="fold")
-    figures = ("value", "usual", "delta") if rule.baseline is not None else ("value",)
+    figures = ("value", "usual", "delta") if rule.form.baseline is not None else ("value",)
     for figure in figures:
         table.add_column(figure, justify="right", no_wrap=True)
     for finding in findings[: LISTED - 1]:
-        cells = (_figure(finding.value, rule.unit), _figure(finding.baseline, rule.unit), _delta(finding))
+        unit = rule.form.unit
+        cells = (_figure(finding.value, unit), _figure(finding.baseline, unit), _delta(finding))
         table.add_row(Text(_name(finding)), *cells[: len(figures)])
     if len(findings) > LISTED - 1:
         table.add_row(f"and {len(findings) - LISTED + 1} more")
@@ -125,13 +132,15 @@ def _others(rule: Rule, findings: tuple[Finding, ...]) -> RenderableType:
 
 def _window(finding: Finding, now: datetime) -> Text:
     start, end, at = finding.window_start, finding.window_end, now.astimezone(UTC)
+    if start == end:
+        return Text(f"{start:%Y-%m-%d %H:%M} UTC")
     last = "24:00" if end.date() != start.date() and f"{end:%H:%M}" == "00:00" else f"{end:%H:%M}"
     running = f", still running at {at:%H:%M}" if at < end else ""
     return Text(f"{start:%Y-%m-%d %H:%M} to {last} UTC{running}")
 
 
 def _limit(rule: Rule, finding: Finding) -> str:
-    return f"{_figure(finding.threshold, rule.unit)}  ({rule.fires_when})"
+    return f"{_figure(finding.threshold, rule.form.unit)}  ({rule.ways[finding.way].fires_when})"
 
 
 def _labelled(pairs: list[tuple[str, Text]]) -> Iterator[Text]:
@@ -146,6 +155,8 @@ def _figure(value: float | None, unit: Unit) -> str:
         return "not known"
     if unit == "share":
         return f"{value * 100:,.1f} %"
+    if unit == "minutes":
+        return f"{value:,.0f} min"
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
@@ -162,12 +173,16 @@ def _failure(failure: Failure) -> RenderableType:
 def _summary(verdicts: Sequence[Verdict], now: datetime) -> Text:
     """The one line that is left when all is well."""
     judgements = [verdict for verdict in verdicts if isinstance(verdict, Judgement)]
-    findings = sum(len(judgement.findings) for judgement in judgements)
+    ready = [judgement for judgement in judgements if not judgement.not_ready]
+    findings = sum(len(judgement.findings) for judgement in ready)
     failed = len(verdicts) - len(judgements)
     unjudged = sum(judgement.unjudgeable for judgement in judgements)
+    held_back = sum(judgement.held_back for judgement in judgements)
     said = f"{_counted(findings, 'finding')}" if findings else "Nothing fires"
     said += f": {_counted(len(judgements), 'rule')} over {_counted(_judged(judgements), 'row')}"
     said += f", {unjudged:,} without enough data" if unjudged else ""
+    said += f", {held_back:,} held back by a gate" if held_back else ""
+    said += f", {_counted(len(judgements) - len(ready), 'rule')} not ready" if len(ready) < len(judgements) else ""
     said += f", {_counted(failed, 'rule')} not judging" if failed else ""
     said += f"; {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     return Text(said, style="" if findings or failed else "dim", no_wrap=True, overflow="ignore")

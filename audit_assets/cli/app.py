@@ -6,17 +6,21 @@ import sys
 import typer
 
 from audit_assets.alerting.outside_text import shown
-from audit_assets.cli import rules, serving, source, syncing
+from audit_assets.cli import drilling, rules, serving, source, syncing
 from audit_assets.cli.screen import FAILED, WRONG_USAGE, err
 from audit_assets.ingest.mirror import MirrorError
 from audit_assets.ingest.policy import PolicyError
 from audit_assets.ingest.source_error import SourceError
 from audit_assets.ingest.windows import WindowError
+from audit_assets.rules.calendar import CalendarError
 from audit_assets.rules.load import RulesFolderError
+from audit_assets.rules.routing import RoutingError
+from audit_assets.rules.rows import RuleError
 from audit_assets.settings import SettingsError
 from audit_assets.simulate.binaries import PostgresError
 from audit_assets.simulate.parquet import LoadError
 from audit_assets.simulate.tables import SourceError as MadeSourceError
+from audit_assets.warehouse.outside_counts import CountsError
 from audit_assets.warehouse.protocol import WarehouseError
 from audit_assets.warehouse.snapshot import SnapshotError
 
@@ -34,11 +38,13 @@ app.command("build", rich_help_panel="Data")(serving.build)
 app.command("load", rich_help_panel="Source")(source.load)
 app.add_typer(source.source_app, name="source", rich_help_panel="Source")
 app.add_typer(source.simulate_app, name="simulate", rich_help_panel="Source")
+for drill in (drilling.spike, drilling.drop, drilling.errors, drilling.silence, drilling.new_capability):
+    source.simulate_app.command(drill.__name__.replace("_", "-"), rich_help_panel="Drills")(drill)
 app.add_typer(rules.rules_app, name="rules", rich_help_panel="Alerts")
 app.command("demo", rich_help_panel="Serving")(serving.demo)
 app.command("dev", rich_help_panel="Serving")(serving.dev)
 
-_WRONG_USAGE = (SettingsError, PolicyError, WindowError)
+_WRONG_USAGE = (SettingsError, PolicyError, WindowError, CalendarError, RoutingError)
 _FAILED = (
     MirrorError,
     SourceError,
@@ -48,6 +54,8 @@ _FAILED = (
     PostgresError,
     LoadError,
     RulesFolderError,
+    RuleError,
+    CountsError,
 )
 
 

@@ -61,7 +61,7 @@ def load(
 ) -> None:
     """Put a file's rows into the source. Rows that the table cannot hold are refused one by one and counted."""
     settings = read_settings()
-    url = _writable(settings, write_to_source)
+    url = writable(settings, write_to_source)
     naive = read_policy(settings.policy_file).naive_timezone
     with counting("rows read") as advance:
         report = load_file(url, file, advance, naive)
@@ -86,7 +86,7 @@ def simulate_traffic(
     ] = False,
 ) -> None:
     """Believable made traffic, for trying things out; never for scoring rules."""
-    url = _writable(read_settings(), write_to_source)
+    url = writable(read_settings(), write_to_source)
     if as_live:
         ended = False
 
@@ -110,7 +110,7 @@ def make_traffic(url: str, days: int, rows_per_day: int, seed: int, anomaly: boo
         return write(url, traffic(seed, now, days, rows_per_day, anomaly), advance)
 
 
-def _writable(settings: Settings, allowed: bool) -> str:
+def writable(settings: Settings, allowed: bool) -> str:
     """Made rows go into a database we started, unless told otherwise."""
     if settings.configured_source_url is not None and not allowed:
         raise SettingsError(

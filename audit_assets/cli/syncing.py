@@ -12,10 +12,11 @@ from rich.table import Table
 from audit_assets.cli.screen import FAILED, AsJson, counting, err, figures_table, out, print_json, told
 from audit_assets.ingest.gaps import Counts, GapReport, read_gaps
 from audit_assets.ingest.mirror import lag_seconds, write_mirror
-from audit_assets.ingest.policy import parse_duration, read_policy
+from audit_assets.ingest.policy import read_policy
 from audit_assets.ingest.stdout import sync_to_stdout
 from audit_assets.ingest.sync import sync
 from audit_assets.ingest.windows import Request, WindowError
+from audit_assets.rules.durations import parse_duration
 from audit_assets.settings import Destination, read_settings
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
 from audit_assets.warehouse.protocol import DayWindow, Load, start_of

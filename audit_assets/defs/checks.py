@@ -1,8 +1,9 @@
 """Asset checks: one a rule file, judged together on the published snapshot, and the sync's own promises."""
 
-from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 
+import polars as pl
 from dagster import (
     AssetCheckExecutionContext,
     AssetCheckResult,
@@ -19,24 +20,30 @@ from rich.console import Console
 
 from audit_assets.alerting.console import print_findings
 from audit_assets.alerting.links import Links
+from audit_assets.alerting.live_facts import live_facts
 from audit_assets.alerting.outside_text import shown
 from audit_assets.defs.ingestion import raw_logs, sync_state
+from audit_assets.defs.liveness import mark_alive
 from audit_assets.defs.publishing import SNAPSHOT
 from audit_assets.defs.resources import Surroundings
 from audit_assets.ingest.mirror import mirror_problem
-from audit_assets.rules.facts import TABLES
-from audit_assets.rules.judge import Failure, Finding, Judgement, Verdict, judge_all
+from audit_assets.rules.contributors import contributors
+from audit_assets.rules.episode import Episode, Finding
+from audit_assets.rules.judge import Failure, Judgement, Verdict, judge_all
 from audit_assets.rules.load import load_rules
 from audit_assets.rules.model import Rule, RuleSet
 from audit_assets.settings import read_settings
-from audit_assets.warehouse.facts import latest_run, read_facts
+from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.facts import latest_run
+from audit_assets.warehouse.protocol import WarehouseError
 from audit_assets.warehouse.schema import SCHEMA
-from audit_assets.warehouse.snapshot import open_snapshot, read_manifest
+from audit_assets.warehouse.snapshot import open_snapshot, publish, read_manifest
 
 # The rules as they were when the code location was loaded: names and assets of checks are part of the definitions.
 RULES: RuleSet = load_rules(read_settings().rules_folder)
 
 WORST_SHOWN = 20
+_JUST_PUBLISHED = timedelta(seconds=60)  # by the run that judges, then
 
 
 def rule_checks(rule_set: RuleSet) -> list[AssetCheckSpec]:
@@ -59,23 +66,40 @@ def rule_checks(rule_set: RuleSet) -> list[AssetCheckSpec]:
 def rules(context: AssetCheckExecutionContext, surroundings: Surroundings) -> Iterator[AssetCheckResult]:
     """Judges every rule on one reading of the snapshot. A failing check blocks nothing."""
     settings, now = surroundings.settings(), datetime.now(UTC)
+    mark_alive(settings, context.run.run_id)
+    _publish_failures(context, surroundings, now)
     rule_set = load_rules(settings.rules_folder)
-    with open_snapshot(settings.snapshot_folder, TABLES) as connection:
-        facts = read_facts(connection, now)
-    verdicts = judge_all(rule_set, facts, now)
+    facts = live_facts(settings, surroundings.policy().lookback, now)
+    verdicts = judge_all(rule_set, facts.tables, facts.as_of, facts.calendar)
     print_findings(Console(width=100), verdicts, rule_set, Links(settings.dashboard_url, settings.docs_url), now)
     asked = {key.name: key for key in context.selected_asset_check_keys}
     by_id = {verdict.rule_id: verdict for verdict in verdicts}
     for rule_id, key in sorted(asked.items()):
+        rule = rule_set.rule(rule_id)
         verdict = by_id.get(rule_id, Failure(rule_id, "its file is gone; reload the code location"))
         yield AssetCheckResult(
             asset_key=key.asset_key,
             check_name=rule_id,
-            passed=isinstance(verdict, Judgement) and not verdict.findings,
-            severity=_severity(rule_set.rule(rule_id), verdict),
+            passed=isinstance(verdict, Judgement) and (bool(verdict.not_ready) or not verdict.episodes),
+            severity=_severity(rule, verdict),
             description=_sentence(verdict),
-            metadata=_metadata(rule_set.rule(rule_id), verdict, settings.docs_url),
+            metadata=_metadata(rule, verdict, facts.tables, settings.docs_url),
         )
+
+
+def _publish_failures(context: AssetCheckExecutionContext, surroundings: Surroundings, now: datetime) -> None:
+    """A sync that failed never came to publishing: what it left on record is published here, if the warehouse can be
+    had at once. Where it cannot, the rules see how old the last success is."""
+    settings = surroundings.settings()
+    manifest = read_manifest(settings.snapshot_folder)
+    if manifest is None or now - manifest.published_at < _JUST_PUBLISHED:
+        return
+    warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path, timeout_seconds=2)
+    try:
+        with warehouse.connection("publishing the state of the sync") as connection:
+            publish(connection, settings.snapshot_folder, now, only=(sync_state.key.to_user_string(),))
+    except WarehouseError as error:
+        context.log.warning(f"judged without the newest failures of the sync: {error}")
 
 
 def _severity(rule: Rule | None, verdict: Verdict) -> AssetCheckSeverity:
@@ -86,17 +110,21 @@ def _severity(rule: Rule | None, verdict: Verdict) -> AssetCheckSeverity:
 def _sentence(verdict: Verdict) -> str:
     if isinstance(verdict, Failure):
         return verdict.message
-    if not verdict.findings:
+    if verdict.not_ready:
+        return f"not ready while {', '.join(verdict.not_ready)} fires; what was open stays open"
+    if not verdict.episodes:
         return f"nothing fires in {verdict.judged} rows of {_window(verdict)}"
-    worst = verdict.findings[0]
+    episode = verdict.episodes[0]
+    worst = episode.latest
     value = "" if worst.value is None else f": {worst.value:.4g}"
     usual = "" if worst.baseline is None else f", usually {worst.baseline:.4g}"
-    more = f"; {len(verdict.findings) - 1} more" if len(verdict.findings) > 1 else ""
-    return f"{_instance(worst)}{value}{usual}, {_window(worst)}{more}"
+    more = f"; {len(verdict.episodes) - 1} more" if len(verdict.episodes) > 1 else ""
+    return f"{_instance(worst)}{value}{usual}, since {episode.since:%Y-%m-%d %H:%M} UTC{more}"
 
 
 def _instance(finding: Finding) -> str:
-    return ", ".join(shown(value) for _, value in finding.dimensions)
+    names = ", ".join(shown(value) for _, value in finding.dimensions) or "all capabilities"
+    return names if finding.environment in (None, "live") else f"{names} ({shown(str(finding.environment))})"
 
 
 def _rounded(figure: float | None) -> float | None:
@@ -107,36 +135,52 @@ def _window(of: Judgement | Finding) -> str:
     return f"{of.window_start:%Y-%m-%d %H:%M} to {of.window_end:%Y-%m-%d %H:%M} UTC"
 
 
-def _metadata(rule: Rule | None, verdict: Verdict, docs_url: str) -> dict[str, MetadataValue]:
+def _metadata(
+    rule: Rule | None, verdict: Verdict, tables: Mapping[str, pl.DataFrame], docs_url: str
+) -> dict[str, MetadataValue]:
     if isinstance(verdict, Failure) or rule is None:
         return {}
     known: dict[str, MetadataValue] = {
         "judged": MetadataValue.int(verdict.judged),
         "without_enough_data": MetadataValue.int(verdict.unjudgeable),
-        "findings": MetadataValue.int(len(verdict.findings)),
+        "held_back_by_a_gate": MetadataValue.int(verdict.held_back),
+        "findings": MetadataValue.int(len(verdict.episodes)),
         "window_start": MetadataValue.timestamp(verdict.window_start),
         "window_end": MetadataValue.timestamp(verdict.window_end),
-        "condition": MetadataValue.text(rule.fires_when),
+        "condition": MetadataValue.text(" or ".join(way.fires_when for way in rule.ways.values())),
+        "form": MetadataValue.text("the playbook's, literally" if rule.is_literal else "the rule's own"),
+        "routes": MetadataValue.text(", ".join(rule.routes)),
     }
     runbook = Links("", docs_url).runbook(rule.runbook)
     if runbook:
         known["runbook"] = MetadataValue.url(runbook) if "://" in runbook else MetadataValue.path(runbook)
-    if verdict.findings:
-        columns = [TableColumn("instance"), TableColumn("window"), *(TableColumn(name, "float") for name in _FIGURES)]
-        known["worst"] = MetadataValue.table(
-            [
-                TableRecord(
-                    {
-                        "instance": _instance(finding),
-                        "window": _window(finding),
-                        **{name: _rounded(getattr(finding, name)) for name in _FIGURES},
-                    }
-                )
-                for finding in verdict.findings[:WORST_SHOWN]
-            ],
-            schema=TableSchema(columns),
-        )
+    if verdict.episodes:
+        known["worst"] = _worst(verdict.episodes[:WORST_SHOWN])
+        parts = contributors(verdict.findings[0], rule, tables)
+        if parts:
+            listed = "\n".join(f"| {shown(name)} | {value:,.0f} | {usual:,.1f} |" for name, value, usual in parts)
+            known["top_contributors"] = MetadataValue.md(f"| capability | calls | usually |\n|---|---:|---:|\n{listed}")
     return known
+
+
+def _worst(episodes: Sequence[Episode]) -> MetadataValue:
+    texts = ("instance", "since", "window", "state")
+    columns = [*(TableColumn(name) for name in texts), *(TableColumn(name, "float") for name in _FIGURES)]
+    return MetadataValue.table(
+        [
+            TableRecord(
+                {
+                    "instance": _instance(episode.latest),
+                    "since": f"{episode.since:%Y-%m-%d %H:%M} UTC",
+                    "window": _window(episode.latest),
+                    "state": episode.state,
+                    **{name: _rounded(getattr(episode.latest, name)) for name in _FIGURES},
+                }
+            )
+            for episode in episodes
+        ],
+        schema=TableSchema(columns),
+    )
 
 
 _FIGURES = ("value", "baseline", "threshold", "delta_percent")

@@ -7,17 +7,14 @@ conversion itself is dagster-dbt's own; a test holds the events equal to the sto
 import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dagster import AssetExecutionContext, Failure
 from dagster_dbt import DagsterDbtTranslator
 
-from audit_assets.settings import PROJECT_ROOT, Settings, read_settings
-
-DBT_FOLDER = PROJECT_ROOT / "dbt"
+from audit_assets.settings import Settings, read_settings
+from audit_assets.warehouse.dbt_calls import DBT_FOLDER, QUIET, dbt_environment, let_go_of_the_warehouse, places
 
 
 def dbt_build(
@@ -69,51 +66,19 @@ def _invoke(
         if event.info.name in ("LogModelResult", "LogTestResult"):
             results.append(msg_to_dict(event))
 
-    with _environment(environment):
+    with dbt_environment(environment):
         try:
             outcome = dbtRunner(callbacks=[heard]).invoke(
-                [*command, *_places(settings), *_QUIET, "--no-write-json", *selection]
+                [*command, *places(settings.dbt_target), *QUIET, "--no-write-json", *selection]
             )
         finally:
-            _let_go_of_the_warehouse()
+            let_go_of_the_warehouse()
     failed = any(
         result["info"]["name"] == "LogModelResult" and result["data"]["status"] == "error" for result in results
     )
     if outcome.exception is None and not failed and results:
         return results, None
     return results, "\n".join(errors) or str(outcome.exception or "dbt gave no result")
-
-
-_QUIET = ("--log-level-file", "none", "--quiet", "--no-use-colors")
-
-
-def _places(settings: Settings) -> list[str]:
-    return [
-        "--project-dir", str(DBT_FOLDER), "--profiles-dir", str(DBT_FOLDER),
-        "--target-path", str(settings.dbt_target), "--log-path", str(settings.dbt_target / "logs"),
-    ]  # fmt: skip
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Generator[None]:
-    """`values` in os.environ while the block runs: dbt reads its window there, so that no change of it re-parses."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _let_go_of_the_warehouse() -> None:
-    """dbt-duckdb keeps its connection, and with it the file's lock, for the life of the process."""
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-
-    DuckDBConnectionManager.close_all_connections()
 
 
 def read_manifest(settings: Settings) -> dict[str, Any]:
@@ -133,8 +98,8 @@ def _parse(settings: Settings) -> None:
     from dbt.cli.main import dbtRunner
 
     # As a build will: another path in the profile and dbt would parse all of it once more.
-    with _environment({"AI_AUDIT_DUCKDB_PATH": str(settings.duckdb_path)}):
-        outcome = dbtRunner().invoke(["parse", *_places(settings), *_QUIET])
+    with dbt_environment({"AI_AUDIT_DUCKDB_PATH": str(settings.duckdb_path)}):
+        outcome = dbtRunner().invoke(["parse", *places(settings.dbt_target), *QUIET])
     if not outcome.success:
         raise Failure(description=f"the dbt project does not parse: {outcome.exception}")
 

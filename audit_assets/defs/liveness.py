@@ -17,7 +17,7 @@ from audit_assets.settings import Settings
 # From its start to its first step a run has no lock yet: it imports, on a busy machine for a while.
 STARTS_WITHIN = timedelta(minutes=5)
 
-_held: list[IO[str]] = []  # open until the process ends, however it ends
+_held: dict[Path, IO[str]] = {}  # open until the process ends, however it ends
 
 
 def _lock_file(settings: Settings, run_id: str) -> Path:
@@ -25,12 +25,14 @@ def _lock_file(settings: Settings, run_id: str) -> Path:
 
 
 def mark_alive(settings: Settings, run_id: str) -> None:
-    """Holds the run's lock for as long as this process lives."""
+    """Holds the run's lock for as long as this process lives; each step that may be a run's first asks for it."""
     path = _lock_file(settings, run_id)
+    if path in _held:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("w")
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    _held.append(file)
+    _held[path] = file
 
 
 def is_dead(settings: Settings, record: RunRecord, now: datetime) -> bool:

@@ -19,7 +19,7 @@ from dagster import (
     sensor,
 )
 
-from audit_assets.defs.checks import CHECKS
+from audit_assets.defs.checks import CHECKS, rules
 from audit_assets.defs.ingestion import SyncConfig, sync_ai_audit_logs
 from audit_assets.defs.liveness import bury
 from audit_assets.defs.models import models
@@ -99,6 +99,40 @@ def audit_sync_sensor(context: SensorEvaluationContext, surroundings: Surroundin
     return SensorResult(run_requests=[request], cursor=now.isoformat())
 
 
+audit_judge = define_asset_job(
+    "audit_judge",
+    selection=AssetSelection.checks(*rules.check_keys),
+    description="The rules alone, on what is published: they are asked also where the sync is dead.",
+    tags={"audit/mode": "judge"},
+)
+
+# A batch is due after the heartbeat and the sensor's pace; whoever is later than this is not only waiting its turn.
+_OVERDUE = POLICY.cadence.heartbeat + POLICY.cadence.poll
+_JUDGED_EVERY = timedelta(seconds=60)
+
+
+@sensor(
+    job=audit_judge,
+    minimum_interval_seconds=30,
+    default_status=DefaultSensorStatus.RUNNING,
+    description="Where no batch has succeeded for its time, asks for the rules alone: so staleness is seen.",
+)
+def audit_judge_sensor(context: SensorEvaluationContext, surroundings: Surroundings) -> SensorResult | SkipReason:
+    now = datetime.now(UTC)
+    manifest = read_manifest(surroundings.settings().snapshot_folder)
+    if manifest is None:
+        return SkipReason("nothing has been published yet, so there is nothing to judge")
+    synced = manifest.last_synced_at or manifest.published_at
+    if now - synced <= _OVERDUE:
+        return SkipReason(f"the last batch ended at {synced:%H:%M:%S} UTC, and judged")
+    if context.cursor and now - datetime.fromisoformat(context.cursor) < _JUDGED_EVERY:
+        return SkipReason("judged within the minute")
+    active = RunsFilter(job_name=audit_judge.name, statuses=_ACTIVE)
+    if bury(context.instance, surroundings.settings(), context.instance.get_run_records(active), now):
+        return SkipReason("the rules are being judged")
+    return SensorResult(run_requests=[RunRequest()], cursor=now.isoformat())
+
+
 def _requested(moment: datetime, mode: Mode, partition: str) -> RunRequest:
     return RunRequest(
         run_key=f"{mode}-{moment.astimezone(UTC).isoformat()}",
@@ -147,6 +181,6 @@ def closed_day(context: ScheduleEvaluationContext) -> RunRequest:
     return _requested(moment, "days", _day(moment - timedelta(days=1)))
 
 
-JOBS = [audit_sync]
-SENSORS = [audit_sync_sensor]
+JOBS = [audit_sync, audit_judge]
+SENSORS = [audit_sync_sensor, audit_judge_sensor]
 SCHEDULES = [hourly_delta, nightly_repair, closed_day]

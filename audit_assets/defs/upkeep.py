@@ -30,11 +30,11 @@ _BATCH = 200
 
 
 def _outlived(instance: DagsterInstance, before: datetime) -> Iterator[str]:
-    """Ids of ended delta runs created before `before`. Each leaves 323 KiB of events; failed ones, repairs and
-    backfills are kept."""
+    """Ids of ended delta and judge-only runs created before `before`. Each leaves 323 KiB of events; failed ones,
+    repairs and backfills are kept."""
     while True:
         runs = instance.get_run_ids(
-            RunsFilter(statuses=_ENDED, tags={"audit/mode": "delta"}, created_before=before), limit=_BATCH
+            RunsFilter(statuses=_ENDED, tags={"audit/mode": ["delta", "judge"]}, created_before=before), limit=_BATCH
         )
         yield from runs
         if len(runs) < _BATCH:

@@ -1,43 +1,17 @@
 """How rows are brought in, as judged by people: the frozen form of observability/sync.yaml."""
 
-import re
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audit_assets.rules.document import DocumentError, read_document
+from audit_assets.rules.durations import Duration, Timezone
 from audit_assets.rules.spelling import did_you_mean
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class PolicyError(Exception):
     """A sync policy that cannot be used. The message names the file, the field and the mend."""
-
-
-def parse_duration(value: Any) -> timedelta:
-    """`30s`, `15m`, `24h` or `7d` as a timedelta. Raises ValueError on anything else, zero and below included."""
-    if isinstance(value, timedelta):
-        return value
-    match = re.fullmatch(r"(\d{1,6})([smhd])", str(value).strip())
-    if match is None or int(match[1]) == 0:
-        raise ValueError(f"{value!r} is no duration; write a number and a unit, such as 30s, 15m, 24h or 7d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
-
-
-def _known_timezone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError(f"{name!r} is no IANA time zone, such as America/Los_Angeles") from error
-    return name
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-Timezone = Annotated[str, AfterValidator(_known_timezone)]
 
 
 class _Frozen(BaseModel):

@@ -1,59 +1,41 @@
-"""Facts and a rule to findings. No clock, no files, no network: rows and `now` come in."""
+"""Facts and a rule to episodes. No clock, no files, no network: rows and the moment they stand for come in."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
-from polars.exceptions import PolarsError
 
-from audit_assets.rules.expression import Expression, ExpressionError, condition, figure
-from audit_assets.rules.facts import TABLES, WatchedTable, judged_span
-from audit_assets.rules.model import FactValue, Rule, RuleSet
-from audit_assets.rules.rows import RuleError, column_type, for_expressions
+from audit_assets.rules.answers import BASELINE, END, FIRES, HELD_BACK, HOLDS, START, THRESHOLD, VALUE, WAY, answers
+from audit_assets.rules.calendar import BusinessCalendar
+from audit_assets.rules.episode import Episode, Finding, Step, advance
+from audit_assets.rules.facts import TABLES
+from audit_assets.rules.model import Rule, RuleSet
+from audit_assets.rules.rows import RuleError
 
-_FIRES, _VALUE, _BASELINE, _THRESHOLD = "fires", "value", "baseline", "threshold"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One row that breaks a rule. Times are UTC; the window is [start, end) and may still be running."""
-
-    rule_id: str
-    environment: str | None  # None where the watched table holds one environment only
-    dimensions: tuple[tuple[str, str], ...]
-    value: float | None
-    baseline: float | None
-    threshold: float | None
-    delta_percent: float | None  # (value / baseline − 1) × 100; None without a baseline, or one of zero
-    window_start: datetime
-    window_end: datetime
-    facts: tuple[tuple[str, FactValue], ...]
-
-    def dimension(self, name: str) -> str:
-        return dict(self.dimensions).get(name, "")
-
-    @property
-    def badness(self) -> float:
-        """How far the value is from what is usual, up or down; in calls, the ones too many or too few.
-
-        A distance and no ratio: three calls where usually there are none are no worse than a thousand too many.
-        """
-        usual = self.baseline if self.baseline is not None else self.threshold
-        return abs(self.value - usual) if self.value is not None and usual is not None else 0.0
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a rule says of one window: findings worst first, how many rows it could and could not judge."""
+    """What a rule says at its newest window: open episodes worst first, and how many rows it could judge, could not
+    judge, and did not count because of a gate. `not_ready` names the rules whose firing keeps this one from being
+    believed: its episodes stay as they are."""
 
     rule_id: str
-    findings: tuple[Finding, ...]
+    episodes: tuple[Episode, ...]
     judged: int
     unjudgeable: int
+    held_back: int
     window_start: datetime
     window_end: datetime
+    not_ready: tuple[str, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The newest firing window of each open episode, worst first."""
+        return tuple(episode.latest for episode in self.episodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,114 +49,150 @@ class Failure:
 Verdict = Judgement | Failure
 
 
-def judge_all(rule_set: RuleSet, facts: Mapping[str, pl.DataFrame], now: datetime) -> tuple[Verdict, ...]:
+def judge_all(
+    rule_set: RuleSet, facts: Mapping[str, pl.DataFrame], as_of: datetime, calendar: BusinessCalendar
+) -> tuple[Verdict, ...]:
     """One verdict a rule file, by id; a rule that cannot judge fails alone. `facts`: table to rows."""
-    verdicts: list[Verdict] = [Failure(broken.id, broken.message) for broken in rule_set.broken]
+    verdicts: dict[str, Verdict] = {broken.id: Failure(broken.id, broken.message) for broken in rule_set.broken}
     for rule in rule_set.rules:
         try:
             if rule.watch not in facts:
                 raise RuleError(f"{rule.id}: there is no {rule.watch} to judge; build the models first")
-            verdicts.append(judge(rule, facts[rule.watch], now))
+            verdicts[rule.id] = judge(rule, facts[rule.watch], as_of, calendar)
         except RuleError as error:
-            verdicts.append(Failure(rule.id, str(error)))
-    return tuple(sorted(verdicts, key=lambda verdict: verdict.rule_id))
+            verdicts[rule.id] = Failure(rule.id, str(error))
+    firing = {name for name, verdict in verdicts.items() if isinstance(verdict, Judgement) and verdict.episodes}
+    for rule in rule_set.rules:
+        verdict = verdicts[rule.id]
+        in_the_way = tuple(name for name in rule.inhibited_by if name in firing)
+        if in_the_way and isinstance(verdict, Judgement):
+            verdicts[rule.id] = replace(verdict, not_ready=in_the_way)
+    return tuple(verdicts[name] for name in sorted(verdicts))
 
 
-def judge(rule: Rule, facts: pl.DataFrame, now: datetime) -> Judgement:
-    """The rows of `facts` that break `rule` in the window judged at `now` (UTC), worst first.
-
-    Raises RuleError on a missing column, one of another kind, or two rows for one instance and window.
+def judge(rule: Rule, facts: pl.DataFrame, as_of: datetime, calendar: BusinessCalendar) -> Judgement:
+    """What `rule` says at `as_of` (UTC), the moment up to which `facts` are known: rows whose window is over by then
+    are judged. Raises RuleError on a missing column, one of another kind, or two rows for one instance and window.
     """
-    table = TABLES[rule.watch]
-    start, end = judged_span(rule.window, now)
-    try:
-        rows = _within(facts, table, start, end)
-        _refuse_doubles(rows, table)
-        answers = rows.select(pl.all(), *_answers(rule, rows, table))
-    except (ExpressionError, PolarsError, RuleError) as error:
-        raise RuleError(f"{rule.id}: {error}") from error
-    unjudgeable = answers.get_column(_answer(_FIRES)).null_count()
-    firing = answers.filter(pl.col(_answer(_FIRES)))
-    findings = [_finding(rule, table, row) for row in firing.iter_rows(named=True)]
-    findings.sort(key=lambda each: (-each.badness, each.environment or "", each.dimensions, each.window_start))
-    return Judgement(rule.id, tuple(findings), answers.height - unjudgeable, unjudgeable, start, end)
-
-
-def verdict_on_row(rule: Rule, row: pl.DataFrame) -> bool | None:
-    """Whether `rule` fires on the one row of `row`; None where it cannot be judged. For a rule's examples."""
-    return row.select(_fires(rule, row, TABLES[rule.watch])).item()
-
-
-def _within(facts: pl.DataFrame, table: WatchedTable, start: datetime, end: datetime) -> pl.DataFrame:
-    """The rows whose window lies in [start, end): the watched columns that arrived, times in UTC."""
-    dtype = column_type(facts, table, table.time)
-    when = pl.col(table.time)
-    if table.schema[table.time] == pl.Date():
-        if dtype != pl.Date():
-            raise RuleError(f"{table.name}.{table.time} arrived as {dtype}, where a date is expected")
-        rows = facts.filter(when >= start.date(), when < end.date())
-    else:
-        if not isinstance(dtype, pl.Datetime) or dtype.time_zone is None:
-            raise RuleError(f"{table.name}.{table.time} arrived as {dtype}, where a time with its zone is expected")
-        in_utc = facts.with_columns(when.dt.convert_time_zone("UTC").dt.cast_time_unit("us"))
-        rows = in_utc.filter(when >= start, when < end)
-    for name in (*table.dimensions, *([table.environment] if table.environment else [])):
-        column_type(rows, table, name)
-    return rows.select([name for name in table.schema if name in rows.columns])
-
-
-def _refuse_doubles(rows: pl.DataFrame, table: WatchedTable) -> None:
-    grain = [table.time, *table.dimensions, *([table.environment] if table.environment else [])]
-    doubled = rows.filter(rows.select(grain).is_duplicated())
-    if doubled.height:
-        row = ", ".join(f"{name}={value!r}" for name, value in zip(grain, doubled.select(grain).row(0), strict=True))
-        raise RuleError(f"{table.name} holds two rows for {row}; rebuild that day")
-
-
-def _answers(rule: Rule, rows: pl.DataFrame, table: WatchedTable) -> list[pl.Series]:
-    """For each row: whether it fires (null: cannot be judged), and the figures to tell."""
-    figures = {_VALUE: rule.value, _BASELINE: rule.baseline, _THRESHOLD: rule.threshold}
-    answers = [_fires(rule, rows, table).alias(_answer(_FIRES))]
-    for name, text in figures.items():
-        compiled = figure(text, rule.watch) if text is not None else None
-        answers.append(_evaluated(compiled, rows, table, pl.Float64()).alias(_answer(name)))
-    return answers
-
-
-def _fires(rule: Rule, rows: pl.DataFrame, table: WatchedTable) -> pl.Series:
-    fires = _evaluated(condition(rule.fires_when, rule.watch), rows, table, pl.Boolean())
-    if rule.judgeable_when is None:
-        return fires
-    judgeable = _evaluated(condition(rule.judgeable_when, rule.watch), rows, table, pl.Boolean())
-    unknown = pl.Series([None], dtype=pl.Boolean()).new_from_index(0, rows.height)
-    return fires.zip_with(judgeable.fill_null(False), unknown)
-
-
-def _evaluated(expression: Expression | None, rows: pl.DataFrame, table: WatchedTable, dtype: pl.DataType) -> pl.Series:
-    """One value a row, constants repeated; all null without an expression."""
-    if expression is None:
-        return pl.Series([None], dtype=dtype).new_from_index(0, rows.height)
-    if not expression.columns:
-        return pl.select(expression.polars.cast(dtype)).to_series().new_from_index(0, rows.height)
-    seen = for_expressions(rows, table, expression.columns)
-    return seen.select(expression.polars.cast(dtype)).to_series()
-
-
-def _finding(rule: Rule, table: WatchedTable, row: Mapping[str, FactValue]) -> Finding:
-    start = _start(row[table.time])
-    value, baseline = _finite(row[_answer(_VALUE)]), _finite(row[_answer(_BASELINE)])
-    return Finding(
+    told = answers(rule, facts, as_of, calendar)
+    newest = _newest(told, rule, as_of)
+    episodes = [episode for episode in replay(rule, told, as_of) if episode.is_open]
+    episodes.sort(key=_worst_first)
+    unjudgeable = newest.get_column(FIRES).null_count()
+    width = TABLES[rule.watch].width
+    return Judgement(
         rule_id=rule.id,
-        environment=str(row[table.environment]) if table.environment else None,
-        dimensions=tuple((name, _named(row[name])) for name in table.dimensions),
-        value=value,
-        baseline=baseline,
-        threshold=_finite(row[_answer(_THRESHOLD)]),
-        delta_percent=delta_percent(value, baseline),
-        window_start=start,
-        window_end=start + table.width,
-        facts=tuple((name, _without_nan(value)) for name, value in row.items() if name in table.schema),
+        episodes=tuple(episodes),
+        judged=newest.height - unjudgeable,
+        unjudgeable=unjudgeable,
+        held_back=int(newest.get_column(HELD_BACK).sum()),
+        window_start=_edge(newest, START, "min", as_of - width),
+        window_end=_edge(newest, END, "max", as_of),
     )
+
+
+def _newest(told: pl.DataFrame, rule: Rule, as_of: datetime) -> pl.DataFrame:
+    """The answers of the newest window of all instances; of both days where the running one is judged."""
+    width = TABLES[rule.watch].width
+    last = told.get_column(START).max() if told.height else None
+    if not isinstance(last, datetime):
+        return told
+    back = width if rule.window == "running_and_last_closed_day" and last + width > as_of else timedelta()
+    return told.filter(pl.col(START) >= last - back)
+
+
+def _edge(newest: pl.DataFrame, column: str, edge: str, otherwise: datetime) -> datetime:
+    found = getattr(newest.get_column(column), edge)() if newest.height else None
+    return found if isinstance(found, datetime) else otherwise
+
+
+def _worst_first(episode: Episode) -> tuple[float, str, tuple[tuple[str, str], ...]]:
+    finding = episode.latest
+    return -finding.badness, finding.environment or "", finding.dimensions
+
+
+def replay(rule: Rule, told: pl.DataFrame, as_of: datetime) -> list[Episode]:
+    """Every episode of `rule` over its answers, instance by instance; the last of an instance may still be open.
+
+    Nothing happens on steps where nothing fires and no episode is there: they are skipped, so that two years of fifty
+    capabilities cost what their episodes cost.
+    """
+    firing = told.get_column(FIRES).fill_null(False).arg_true().to_list()
+    rows = _Rows(rule, told, as_of)
+    episodes: list[Episode] = []
+    walked = 0
+    for first in firing:
+        if first < walked:
+            continue
+        episode: Episode | None = None
+        for after, step in rows.steps_from(first):
+            walked = after
+            episode = advance(episode, step, rule.terms)
+            if episode is None or episode.state == "resolved":
+                break
+        if episode is not None and episode.opened_at is not None:
+            episodes.append(episode)
+    return episodes
+
+
+class _Rows:
+    """The answers as steps of an instance; built where they are asked for."""
+
+    def __init__(self, rule: Rule, told: pl.DataFrame, as_of: datetime) -> None:
+        self._rule, self._table, self._told, self._as_of = rule, TABLES[rule.watch], told, as_of
+        # Arrays, and no lists of Python's own: two years of fifty capabilities are 3.5 million rows.
+        self._fires = told.get_column(FIRES).cast(pl.Int8).fill_null(-1).to_numpy()
+        self._holds = told.get_column(HOLDS).to_numpy()
+        self._ends = told.get_column(END).dt.epoch("us").to_numpy()
+        self._width = told.select((pl.col(END) - pl.col(START)).first()).item() or timedelta()
+        grain = self._table.grain
+        self._instance = told.select(pl.struct(grain).rle_id()).to_series().to_numpy() if grain else None
+
+    def steps_from(self, first: int) -> Iterator[tuple[int, Step]]:
+        """The steps of one instance from row `first` on, each with the number of the row after it."""
+        width, at = self._width // _MICROSECOND, first
+        while at < len(self._fires) and self._same(at, first):
+            if at > first and self._ends[at] - self._ends[at - 1] > width:
+                yield from ((at, step) for step in self._absent(self._end(at - 1), self._end(at) - self._width))
+            end, fires = self._end(at), None if self._fires[at] < 0 else bool(self._fires[at])
+            if not fires and end > self._as_of:  # a running day can only grow: not firing yet is no recovery
+                fires = None
+            yield at + 1, Step(end, fires, bool(self._holds[at]), self._finding(at) if fires else None)
+            at += 1
+        yield from ((at, step) for step in self._absent(self._end(at - 1), self._as_of))
+
+    def _same(self, at: int, first: int) -> bool:
+        return self._instance is None or bool(self._instance[at] == self._instance[first])
+
+    def _end(self, at: int) -> datetime:
+        return _EPOCH + timedelta(microseconds=int(self._ends[at]))
+
+    def _absent(self, after: datetime, until: datetime) -> Iterator[Step]:
+        """Steps for which there is no row at all, where the rule says that this is well: the first and the last of
+        them are enough to let an episode run out."""
+        width = self._width
+        if self._rule.no_data != "ok" or not width:
+            return
+        last = after + (until - after) // width * width
+        for end in sorted({after + width, last}):
+            if after < end <= until:
+                yield Step(end, False)
+
+    def _finding(self, at: int) -> Finding:
+        row = self._told.row(at, named=True)
+        value, baseline = _finite(row[VALUE]), _finite(row[BASELINE])
+        return Finding(
+            rule_id=self._rule.id,
+            environment=str(row[self._table.environment]) if self._table.environment else None,
+            dimensions=tuple((name, _named(row[name])) for name in self._table.dimensions),
+            value=value,
+            baseline=baseline,
+            threshold=_finite(row[THRESHOLD]),
+            delta_percent=delta_percent(value, baseline),
+            window_start=row[START],
+            window_end=row[END],
+            way=row[WAY],
+        )
 
 
 def delta_percent(value: float | None, baseline: float | None) -> float | None:
@@ -184,26 +202,9 @@ def delta_percent(value: float | None, baseline: float | None) -> float | None:
     return _finite((value / baseline - 1) * 100)
 
 
-def _answer(name: str) -> str:
-    """A column's name that no mart has."""
-    return f"answer: {name}"
-
-
-def _named(value: FactValue) -> str:
+def _named(value: object) -> str:
     return "unknown" if value is None else str(value)
 
 
-def _finite(value: FactValue) -> float | None:
+def _finite(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _without_nan(value: FactValue) -> FactValue:
-    return _finite(value) if isinstance(value, float) else value
-
-
-def _start(value: FactValue) -> datetime:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC)
-    if isinstance(value, date):
-        return datetime.combine(value, time(), UTC)
-    raise TypeError(f"{value!r} is no time")  # _within lets only times through

@@ -1,17 +1,17 @@
 """Rule files to values: every error names the file, the line, the field and the mend."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from audit_assets.rules.document import Document, DocumentError, Place, read_document
+from audit_assets.rules.complaints import complaints, dotted
+from audit_assets.rules.document import DocumentError, Place, read_document
 from audit_assets.rules.expression import ExpressionError, condition, figure
-from audit_assets.rules.facts import TABLES
-from audit_assets.rules.model import BrokenRule, Examples, Problem, Rule, RuleSet, is_rule_id
+from audit_assets.rules.facts import TABLES, WatchedTable
+from audit_assets.rules.model import BrokenRule, Figures, Form, Problem, Rule, RuleSet, is_rule_id
 from audit_assets.rules.rows import ExampleError, example_rows
 from audit_assets.rules.spelling import did_you_mean
 
@@ -51,7 +51,15 @@ def load_rules(folder: Path) -> RuleSet:
         else:
             taken = {other.stem for other in files if other is not path} | {other.id for other in broken}
             broken.append(replace(outcome, id=_free_id(outcome.id, taken)))
-    return RuleSet(tuple(rules), tuple(broken))
+    known = {rule.id for rule in rules} | {other.id for other in broken}
+    lost = {rule.id: [name for name in rule.inhibited_by if name not in known] for rule in rules}
+    for rule in rules:
+        if lost[rule.id]:
+            name, path = lost[rule.id][0], first[rule.id]
+            line = read_document(path.read_bytes()).line(("inhibited_by",))
+            message = f"{name}: no such rule{did_you_mean(name, known)}"
+            broken.append(_broken(path, [Problem(path.name, line, "inhibited_by", message)]))
+    return RuleSet(tuple(rule for rule in rules if not lost[rule.id]), tuple(broken))
 
 
 def _twin_of(twin: Path, path: Path) -> BrokenRule:
@@ -70,9 +78,9 @@ def load_rule(path: Path) -> Rule | BrokenRule:
     try:
         rule = Rule.model_validate(document.values)
     except ValidationError as error:
-        return _broken(path, _problems(path, document, error))
+        return _broken(path, complaints(path.name, document, Rule, error))
     problems = [
-        Problem(path.name, document.line(place), _dotted(place), message) for place, message in _misfits(rule, path)
+        Problem(path.name, document.line(place), dotted(place), message) for place, message in _misfits(rule, path)
     ]
     return _broken(path, problems) if problems else rule
 
@@ -83,24 +91,60 @@ def _misfits(rule: Rule, path: Path) -> Iterator[tuple[Place, str]]:
     if rule.id != path.stem:
         yield ("id",), f"is {rule.id}, but the file is named {path.name}; give both one name"
     if rule.per != table.dimensions:
-        yield ("per",), f"{rule.watch} has a row per {', '.join(table.dimensions)}; write [{table.dimensions[0]}]"
+        yield ("per",), f"{rule.watch} has a row per {', '.join(table.dimensions) or 'step'}; write {_list(table)}"
     if rule.window not in table.windows:
         yield ("window",), f"{rule.watch} is judged by {' or '.join(table.windows)}"
-    if (rule.baseline is None) != (rule.baseline_is is None):
-        yield ("baseline",), "a baseline and its words (baseline_is) come together"
-    for name, text in (("fires_when", rule.fires_when), ("judgeable_when", rule.judgeable_when)):
+    if rule.kind == "drop" and rule.window == "running_and_last_closed_day":
+        yield ("window",), "a running day only grows, so every morning would be a drop; write last_closed_day"
+    if rule.judge_by == "literal" and rule.literal is None:
+        yield ("judge_by",), "names the literal form, and there is none; write it under literal"
+    if rule.id in rule.inhibited_by:
+        yield ("inhibited_by",), "a rule cannot keep itself from being believed"
+    conditions = {"judgeable_when": rule.judgeable_when, "clears_when": rule.clears_when}
+    for name, text in conditions.items():
         if text is not None:
-            yield from _refusals(name, lambda text=text: condition(text, rule.watch))
-    for name, text in (("value", rule.value), ("baseline", rule.baseline), ("threshold", rule.threshold)):
-        if text is not None:
-            yield from _refusals(name, lambda name=name, text=text: _figure(name, text, rule.watch))
-    for kind, examples in (("fires", rule.examples.fires), ("does_not_fire", rule.examples.does_not_fire)):
+            yield from _refusals((name,), lambda text=text: condition(text, rule.watch))
+    for name, text in rule.gates.items():
+        yield from _refusals(("gates", name), lambda text=text: condition(text, rule.watch))
+    yield from _misfits_of_form(rule, rule, ())
+    for name, figures in rule.also.items():
+        yield from _misfits_of_figures(figures, rule, ("also", name))
+    if rule.literal is not None:
+        yield from _misfits_of_form(rule.literal, rule, ("literal",))
+
+
+def _misfits_of_form(form: Form, rule: Rule, place: Place) -> Iterator[tuple[Place, str]]:
+    yield from _misfits_of_figures(form, rule, place)
+    for kind, examples in (("fires", form.examples.fires), ("does_not_fire", form.examples.does_not_fire)):
         for number, example in enumerate(examples):
             try:
-                example_rows(table, example)
+                example_rows(TABLES[rule.watch], example)
             except ExampleError as error:
-                place = ("examples", kind, number)
-                yield (*place, error.column) if error.column else place, str(error)
+                at = (*place, "examples", kind, number)
+                yield (*at, error.column) if error.column else at, str(error)
+
+
+def _misfits_of_figures(figures: Figures, rule: Rule, place: Place) -> Iterator[tuple[Place, str]]:
+    if (figures.baseline is None) != (figures.baseline_is is None):
+        yield (*place, "baseline"), "a baseline and its words (baseline_is) come together"
+    yield from _refusals((*place, "fires_when"), lambda: _unhurried(figures.fires_when, rule))
+    for name, text in (("value", figures.value), ("baseline", figures.baseline), ("threshold", figures.threshold)):
+        if text is not None:
+            yield from _refusals((*place, name), lambda name=name, text=text: _figure(name, text, rule.watch))
+
+
+def _list(table: WatchedTable) -> str:
+    return f"[{', '.join(table.dimensions)}]"
+
+
+def _unhurried(text: str, rule: Rule) -> None:
+    """Refuses a drop that compares the calls so far with a whole day: true on nearly every morning."""
+    columns = condition(text, rule.watch).columns
+    whole = [name for name in columns if name in TABLES[rule.watch].whole_day]
+    if rule.kind == "drop" and whole and "day_is_over" not in columns:
+        raise ExpressionError(
+            f"compares a running day with {whole[0]}, so every morning would be a drop; add `day_is_over and …`"
+        )
 
 
 def _figure(field: str, text: str, watch: str) -> None:
@@ -108,49 +152,11 @@ def _figure(field: str, text: str, watch: str) -> None:
         raise ExpressionError(f"is {text} whatever happens; name a column")
 
 
-def _refusals(name: str, compile_it: Callable[[], object]) -> Iterator[tuple[Place, str]]:
+def _refusals(place: Place, compile_it: Callable[[], object]) -> Iterator[tuple[Place, str]]:
     try:
         compile_it()
     except ExpressionError as error:
-        yield (name,), str(error)
-
-
-def _problems(path: Path, document: Document, error: ValidationError) -> list[Problem]:
-    """Pydantic's complaints in our words; a field is not missing where a misspelt one stands in its place."""
-    told: list[Problem] = []
-    for detail in sorted(error.errors(), key=lambda detail: detail["type"] == "missing"):
-        place: Place = tuple(detail["loc"])
-        meant = any(problem.message.endswith(f"did you mean {place[-1]}?") for problem in told)
-        if not (detail["type"] == "missing" and meant):
-            told.append(Problem(path.name, document.line(place), _dotted(place), _in_words(place, detail)))
-    return told
-
-
-def _in_words(place: Place, detail: Mapping[str, Any]) -> str:
-    given = detail["input"]
-    match detail["type"]:
-        case "extra_forbidden":
-            return f"unknown field{did_you_mean(str(place[-1]), _fields_beside(place))}"
-        case "missing":
-            return f"is missing: {_fields_beside(place)[str(place[-1])]}"
-        case "literal_error":
-            known = detail["ctx"]["expected"].replace("'", "")
-            hint = did_you_mean(str(given), re.split(r", | or ", known))
-            return f"{given!r} is not {known}{hint}"
-        case _:
-            wanted = _fields_beside(place[:1]).get(str(place[0]), "") if place else ""
-            return f"{_shortened(given)} is not usable ({detail['msg']}): {wanted}"
-
-
-def _shortened(given: Any) -> str:
-    shown = repr(given)
-    return shown if len(shown) <= 60 else f"{shown[:57]}…"
-
-
-def _fields_beside(place: Place) -> dict[str, str]:
-    """The fields known where `place` is, with what each holds."""
-    model: type[BaseModel] = Examples if len(place) > 1 and place[0] == "examples" else Rule
-    return {name: field.description or "" for name, field in model.model_fields.items()}
+        yield place, str(error)
 
 
 def _broken(path: Path, problems: list[Problem]) -> BrokenRule:
@@ -164,7 +170,3 @@ def _free_id(wanted: str, taken: Collection[str]) -> str:
     while free in taken:
         free, number = f"{plain}_{number}", number + 1
     return free
-
-
-def _dotted(place: Place) -> str:
-    return ".".join(str(part) for part in place)

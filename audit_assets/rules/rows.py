@@ -14,6 +14,7 @@ _KINDS: dict[pl.DataType, str] = {
     pl.Float64(): "a number",
     pl.String(): "text",
     pl.Date(): "a date",
+    pl.Boolean(): "true or false",
 }
 
 
@@ -37,6 +38,11 @@ def for_expressions(rows: pl.DataFrame, table: WatchedTable, columns: Iterable[s
     wanted: list[pl.Expr] = []
     for name in columns:
         dtype = column_type(rows, table, name)
+        if table.schema[name] == pl.Boolean():
+            if dtype not in (pl.Boolean(), pl.Null()):
+                raise RuleError(f"{table.name}.{name} arrived as {dtype}, where true or false is expected")
+            wanted.append(pl.col(name).cast(pl.Boolean))
+            continue
         if not table.schema[name].is_numeric():
             wanted.append(pl.col(name).cast(pl.String))
             continue
@@ -64,7 +70,7 @@ def example_rows(table: WatchedTable, example: Mapping[str, FactValue]) -> pl.Da
     for name, value in example.items():
         dtype = table.schema[name]
         try:
-            if isinstance(value, bool):
+            if isinstance(value, bool) and dtype != pl.Boolean():
                 raise TypeError  # polars takes true for 1
             pl.Series(name, [value], dtype=dtype, strict=True)
         except (PolarsError, TypeError, OverflowError, ValueError):

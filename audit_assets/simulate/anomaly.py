@@ -15,10 +15,9 @@ from audit_assets.simulate.world import CAPABILITIES, World
 
 SPIKING = "contract_check"
 FAILING = "search_answer"
-SPIKE_WITHIN = timedelta(minutes=30)
+SPIKE_WITHIN = timedelta(hours=3)  # a spike lasts: one burst of a single step is none to the rules
 FAILING_FOR = timedelta(minutes=30)  # so that the last complete quarter of an hour always lies within
-# Three times a weekday's rows: above 1.75 × the median of any 14 days, with all of its chance, even where
-# the UTC day has only just begun.
+# Three times a weekday's rows: above the busiest hours of any 14 days, with all of their chance, at any time of day.
 SPIKE_TIMES_A_WEEKDAY = 3.0
 FAILING_PART_OF_A_DAY = 0.16
 FAILING_AT_LEAST = 180
@@ -42,12 +41,11 @@ class Anomaly:
 
 
 def make_anomaly(world: World, texts: Texts, end: datetime, rows_per_day: int) -> Anomaly:
-    """The anomaly that ends at `end` (UTC). The spike lies within the UTC day of `end`."""
+    """The anomaly that ends at `end` (UTC). The spike may begin on the UTC day before."""
     rng = np.random.default_rng([world.seed, 5, int(end.timestamp() * 1_000_000), rows_per_day])
-    midnight = end.replace(hour=0, minute=0, second=0, microsecond=0)
     spiking, failing = _number(SPIKING), _number(FAILING)
     weekday = rows_per_day * world.day_shape[spiking, :5].sum(axis=1).max()
-    spike = _moments(rng, spiking, math.ceil(SPIKE_TIMES_A_WEEKDAY * weekday), max(midnight, end - SPIKE_WITHIN), end)
+    spike = _moments(rng, spiking, math.ceil(SPIKE_TIMES_A_WEEKDAY * weekday), end - SPIKE_WITHIN, end)
     ordinary = rows_per_day * world.day_shape[failing].sum(axis=1).mean()
     failing_from = end - FAILING_FOR
     size = max(FAILING_AT_LEAST, math.ceil(FAILING_PART_OF_A_DAY * ordinary))

@@ -14,6 +14,9 @@ from audit_assets.warehouse.schema import RAW_COLUMNS, SCHEMA
 
 _COLUMNS = ", ".join(RAW_COLUMNS)
 
+# A drill's rows come, are loaded with history of their own, and go: that is no repair.
+_NO_DRILL = "drill_id is null"
+
 
 class NotAllNewError(Exception):
     """A span that was thought to be all new and good holds a refused row or a doubled id."""
@@ -121,7 +124,7 @@ def _remove_gone(connection: duckdb.DuckDBPyConnection, window: DayWindow, terms
         connection.execute(
             f"""insert into {SCHEMA}.ai_audit_repair_diff
             select ?, ?, ?, 'gone', id, created_at, {AS_JSON.format("held")}, null
-            from {RAW} held where {inside(window)} and id in ({gone})""",
+            from {RAW} held where {inside(window)} and id in ({gone}) and {_NO_DRILL}""",
             [terms.sync_id, terms.synced_at, terms.mode],
         )
         connection.execute(f"delete from {RAW} where {inside(window)} and id in ({gone})")
@@ -134,7 +137,7 @@ def _replace_changed(connection: duckdb.DuckDBPyConnection, window: DayWindow, t
     connection.execute(
         f"""insert into {SCHEMA}.ai_audit_repair_diff
         select ?, ?, ?, 'changed', id, change.created_at, {AS_JSON.format("held")}, {AS_JSON.format("change")}
-        from {held} where change.held_hash is not null""",
+        from {held} where change.held_hash is not null and change.{_NO_DRILL}""",
         [terms.sync_id, terms.synced_at, terms.mode],
     )
     days = days_in(connection, f"select distinct cast(held.created_at as date) from {held}")
@@ -149,6 +152,6 @@ def _record_late(connection: duckdb.DuckDBPyConnection, terms: LoadTerms, late_b
     connection.execute(
         f"""insert into {SCHEMA}.ai_audit_repair_diff
         select ?, ?, ?, 'added', id, created_at, null, {AS_JSON.format("change")}
-        from change where held_hash is null and created_at < ?""",
+        from change where held_hash is null and created_at < ? and {_NO_DRILL}""",
         [terms.sync_id, terms.synced_at, terms.mode, late_before],
     )

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import pyarrow as pa
 
 Mode = Literal["delta", "full", "days"]
+RunStatus = Literal["running", "succeeded", "failed"]
 
 
 class WarehouseError(Exception):
@@ -90,7 +91,7 @@ class SyncRun:
 
     sync_id: str
     mode: str
-    status: Literal["running", "succeeded", "failed"]
+    status: RunStatus
     window_start: datetime | None
     window_end: datetime | None
     started_at: datetime
@@ -126,6 +127,24 @@ class SyncRun:
             "sessions_visible": self.sessions_visible,
             "error": self.error,
         }
+
+
+@dataclass(frozen=True)
+class SyncRow:
+    """A row of ai_audit_sync_state as judging reads it back: how a run went, and what it knew of the source. Times are
+    UTC; None is not known."""
+
+    sync_id: str
+    mode: Mode
+    status: RunStatus
+    window_end: datetime | None
+    started_at: datetime
+    last_synced_at: datetime | None
+    sync_duration_ms: int
+    source_max_created_at: datetime | None
+    watermark: datetime | None
+    oldest_write_seconds: float | None
+    sessions_visible: bool | None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ of one moment. Only what changed since the last manifest is written; replaced fi
 
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -24,10 +24,13 @@ PER_DAY: dict[str, str] = {
     "ai_audit_workspace_counts": "date",
     "ai_audit_latency_histogram": "date",
     "ai_audit_capability_grid": "date",
+    "ai_audit_total_grid": "date",
+    "ai_audit_capability_outcomes": "date",
+    "ai_audit_total_outcomes": "date",
 }
 
-# Dense tables are rebuilt from the first changed day on.
-ONWARD = ("ai_audit_capability_grid",)
+# A changed day changes what is usual on the days after it: these are rebuilt from the first changed day on.
+ONWARD = ("ai_audit_capability_grid", "ai_audit_total_grid", "ai_audit_capability_outcomes", "ai_audit_total_outcomes")
 
 # Tables that only grow by events: written again only where this changed.
 _VERSIONS: dict[str, str] = {
@@ -103,10 +106,13 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
 
 
-def publish(connection: duckdb.DuckDBPyConnection, folder: Path, now: datetime) -> Published:
+def publish(
+    connection: duckdb.DuckDBPyConnection, folder: Path, now: datetime, only: Collection[str] | None = None
+) -> Published:
     """Writes what changed since the last manifest and swaps the manifest; the caller holds the warehouse.
 
-    Whenever it is killed, readers have the old manifest or the new one, both whole.
+    Whenever it is killed, readers have the old manifest or the new one, both whole. With `only`, the other tables stay
+    as they were published; nothing happens where nothing was.
     """
     before = read_manifest(folder)
     ((warehouse_id,),) = connection.execute(f"select warehouse_id from {SCHEMA}.warehouse_identity").fetchall()
@@ -116,6 +122,10 @@ def publish(connection: duckdb.DuckDBPyConnection, folder: Path, now: datetime) 
     files: dict[str, tuple[SnapshotFile, ...]] = {}
     columns: dict[str, dict[str, str]] = {}
     for table in _tables(connection):
+        if only is not None and table not in only:
+            if ours and table in ours.files:
+                columns[table], files[table] = ours.columns[table], ours.files[table]
+            continue
         columns[table] = _columns(connection, table)
         held = ours.files.get(table, ()) if ours and ours.columns.get(table) == columns[table] else ()
         if table in PER_DAY:

@@ -1,4 +1,4 @@
-"""Keeping the DuckDB file small."""
+"""Keeping the DuckDB file small, and drills out of what lasts."""
 
 from datetime import datetime
 
@@ -18,3 +18,10 @@ def tidy(connection: duckdb.DuckDBPyConnection, before: datetime) -> int:
     ).fetchone()
     connection.execute("checkpoint")
     return dropped[0] if dropped else 0
+
+
+def forget_drill(connection: duckdb.DuckDBPyConnection, capability: str) -> None:
+    """Takes a drill's capability out of the registry, which no build does; business capabilities stay."""
+    connection.execute(
+        f"delete from {SCHEMA}.ai_audit_capabilities where capability = ? and environment = 'sim'", [capability]
+    )

@@ -12,13 +12,12 @@ from rich.console import Console
 from audit_assets.alerting.console import print_findings
 from audit_assets.alerting.links import Links
 from audit_assets.alerting.outside_text import LONGEST, shown
-from audit_assets.rules.judge import judge_all
 from audit_assets.rules.load import load_rules
 from audit_assets.rules.model import RuleSet
-from audit_assets_tests.rules.made import NOW, YESTERDAY, days, shipped_rules, steps, written
+from audit_assets_tests.rules.made import NOW, YESTERDAY, days, judge_all, literal_rules, steps, written
 
 LINKS = Links("https://bi.example/", "https://docs.example")
-RULES = shipped_rules()
+RULES = literal_rules()
 
 
 def told(facts: dict[str, object], rules: RuleSet = RULES, width: int = 80, **console: object) -> str:
@@ -55,10 +54,15 @@ def test_an_error_surge_tells_shares():
     facts = {"ai_audit_capability_grid": steps({"success_count": 80, "error_count": 20})}
     assert told(facts).splitlines()[:4] == [
         "▌ AI Copilot Audit Error Surge  ERROR",
-        "▌ chat in local: 20.0 %",
+        "▌ chat: 20.0 %",
         "▌ Window    2026-11-23 13:45 to 14:00 UTC",
         "▌ Limit     5.0 %  (error_count / (success_count + error_count) > 0.05)",
     ]
+
+
+def test_a_drill_says_that_it_is_one():
+    facts = {"ai_audit_capability_grid": steps({"success_count": 80, "error_count": 20, "environment": "sim"})}
+    assert told(facts).splitlines()[1] == "▌ [DRILL] chat: 20.0 %"
 
 
 def test_when_nothing_fires_one_line_is_left():
@@ -82,7 +86,7 @@ def test_several_capabilities_are_one_message_with_the_worst_first():
 
 
 def test_two_windows_are_two_messages_the_newest_first():
-    text = told(spikes(SPIKE, {**SPIKE, "date": YESTERDAY}))
+    text = told(spikes(SPIKE, {**SPIKE, "date": YESTERDAY, "capability": "closed"}))
     assert text.count("AI Copilot Audit Spike") == 2
     assert text.index("2026-11-23 00:00") < text.index("2026-11-22 00:00 to 24:00 UTC\n")
 

@@ -13,10 +13,13 @@ MARTS = {
     "ai_audit_capabilities",
     "ai_audit_capability_anomalies",
     "ai_audit_capability_grid",
+    "ai_audit_capability_outcomes",
     "ai_audit_capability_stats",
     "ai_audit_daily",
     "ai_audit_error_funnel",
     "ai_audit_latency_histogram",
+    "ai_audit_total_grid",
+    "ai_audit_total_outcomes",
     "ai_audit_workspace_counts",
     "ai_audit_workspace_stats",
 }

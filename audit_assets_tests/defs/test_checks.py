@@ -52,7 +52,7 @@ def test_there_is_one_check_a_rule_file_also_for_one_that_does_not_load(built_ho
     (broken,) = [spec for spec in specs if spec.name == "broken"]
     assert broken.asset_key.path == ["published_snapshot"]
     (spike,) = [spec for spec in specs if spec.name == "volume_spike"]
-    assert spike.asset_key.path == ["ai_audit_capability_anomalies"]
+    assert spike.asset_key.path == ["ai_audit_capability_grid"]
 
 
 @pytest.mark.requirement("R30", "R33", "R37")
@@ -60,7 +60,7 @@ def test_a_rule_that_cannot_be_judged_fails_alone_and_says_why(built_home: Home,
     rule = rules_folder / "volume_spike.yaml"
     rule.write_text(rule.read_text().replace("severity: error", "severty: error"))
     (rules_folder / "error_surge.yaml").write_text(
-        (rules_folder / "error_surge.yaml").read_text().replace("0.05", "0.999999")
+        (rules_folder / "error_surge.yaml").read_text().replace("error_rate_60m > 0.05", "error_rate_60m > 0.999999")
     )
     evaluations = judged()
     spike, surge = evaluations["volume_spike"], evaluations["error_surge"]
@@ -75,7 +75,7 @@ def test_a_rule_that_cannot_be_judged_fails_alone_and_says_why(built_home: Home,
 def test_a_threshold_that_is_edited_changes_the_check_without_a_reload(built_home: Home, rules_folder: Path):
     rule = rules_folder / "volume_spike.yaml"
     assert not judged()["volume_spike"].passed
-    rule.write_text(rule.read_text().replace("1.75 * median_14d", "1000000 + median_14d"))
+    rule.write_text(rule.read_text().replace("comparable_days >= 5", "comparable_days >= 5000"))
     assert judged()["volume_spike"].passed
 
 
@@ -91,7 +91,8 @@ def test_a_finding_is_told_with_its_figures_and_its_runbook(built_home: Home):
     assert not spike.passed
     worst = spike.metadata["worst"].records
     assert spike.description.startswith(f"{worst[0].data['instance']}: {worst[0].data['value']:g}, usually ")
-    assert {"instance", "window", "value", "baseline", "threshold", "delta_percent"} == set(worst[0].data)
+    figures = {"value", "baseline", "threshold", "delta_percent"}
+    assert {"instance", "since", "window", "state", *figures} == set(worst[0].data)
     assert "contract_check" in {record.data["instance"] for record in worst}
     assert len(worst) == spike.metadata["findings"].value
     assert spike.metadata["judged"].value >= len(worst)

@@ -25,6 +25,7 @@ def test_the_file_that_comes_along_says_what_the_defaults_are():
         ("lookback: -5m", "is no duration"),
         ("naive_timezone: Mars/Base", "sync.yaml:1: naive_timezone: 'Mars/Base' is no IANA time zone"),
         ("naive_timezone: ../../etc/passwd", "is no IANA time zone"),
+        ("naive_timezone: America", "sync.yaml:1: naive_timezone: 'America' is no IANA time zone"),
         ("first_day: 2023-13-01", "sync.yaml:1: first_day: cannot read '2023-13-01'"),
         ("first_day: soon", "sync.yaml:1: first_day:"),
         ("source:\n  columns:\n    idd: x", "sync.yaml:3: source.columns.idd: unknown field; did you mean id?"),

@@ -97,6 +97,13 @@ class Models:
     def execute(self, sql: str) -> None:
         self.query(sql)
 
+    def append(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert the rows into a table of the schema."""
+        arrived = pyarrow.table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)))
+        with self._connect() as connection:
+            connection.register("arrived", arrived)
+            connection.execute(f"insert into analytics.{table} by name select * from arrived")
+
     def run(self, *arguments: str, days: str | None = None, now: str | None = NOW) -> list[Any]:
         """Run a dbt command in this process. Returns its node results; raises BuildFailedError naming what failed."""
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager

@@ -32,6 +32,28 @@ def test_the_first_load_is_silent_and_what_comes_later_is_new(models: Models):
 
 
 @pytest.mark.requirement("R26")
+def test_history_that_arrives_later_is_no_news(models: Models):
+    models.load(rows_of_day("2026-11-04", 1, capability="chat"))
+    models.rebuild(now="2026-11-05T08:00:00Z")
+    models.load(
+        [
+            *rows_of_day("2026-10-01", 1, capability="backfilled"),
+            # A drill brings 28 days of its own; its capability is silent where it has history, and news where not.
+            *rows_of_day("2026-10-08", 1, capability="drill-1", drill_id="1"),
+            *rows_of_day("2026-11-05", 1, capability="drill-2", drill_id="2"),
+        ]
+    )
+    models.build(days="2026-10-01,2026-10-08,2026-11-05", now="2026-11-05T10:00:00Z")
+    entries = "select environment, capability, registered_silently from ai_audit_capabilities order by all"
+    assert models.query(entries) == [
+        ("live", "backfilled", True),
+        ("live", "chat", True),
+        ("sim", "drill-1", True),
+        ("sim", "drill-2", False),
+    ]
+
+
+@pytest.mark.requirement("R26")
 def test_a_capability_whose_rows_went_stays_registered(models: Models):
     models.load(rows_of_day("2026-11-04", 2, capability="chat"))
     models.rebuild(now="2026-11-05T09:00:00Z")

@@ -14,7 +14,7 @@ DAY = "2026-11-04"
 def test_every_unit_test_beside_the_models_passes(models: Models):
     models.rebuild()
     results = models.run("test", "--select", "test_type:unit", days=DAY)
-    assert len(results) == 10
+    assert len(results) == 11
     assert {str(result.status) for result in results} == {"pass"}
 
 
@@ -146,8 +146,11 @@ def test_junk_in_any_text_field_neither_breaks_staging_nor_loses_the_row(models:
 def test_drill_rows_are_no_business(models: Models):
     models.load([*rows_of_day(DAY, 2), Row("d", f"{DAY} 09:00:00+00", capability="drill-1", drill_id="1")])
     models.rebuild(tests=True)
-    for table in ("ai_audit_daily", "ai_audit_capability_stats", "ai_audit_workspace_counts", "ai_audit_capabilities"):
+    for table in ("ai_audit_daily", "ai_audit_capability_stats", "ai_audit_workspace_counts"):
         assert models.query(f"select distinct capability from {table}") == [("summarise",)]
+    for table in ("ai_audit_capability_grid", "ai_audit_capability_outcomes", "ai_audit_capabilities"):
+        series = f"select distinct environment, capability from {table} order by all"
+        assert models.query(series) == [("live", "summarise"), ("sim", "drill-1")], table
     assert models.query("select environment from stg_ai_audit_logs where id = 'd'") == [("sim",)]
 
 

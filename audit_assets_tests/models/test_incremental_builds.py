@@ -13,6 +13,9 @@ PARTITIONED = (
     "ai_audit_capability_stats",
     "ai_audit_capability_anomalies",
     "ai_audit_capability_grid",
+    "ai_audit_total_grid",
+    "ai_audit_capability_outcomes",
+    "ai_audit_total_outcomes",
     "ai_audit_workspace_counts",
     "ai_audit_workspace_stats",
     "ai_audit_latency_histogram",
@@ -79,7 +82,7 @@ def test_late_rows_reach_the_days_and_windows_after_them(models: Models):
     assert models.query(first_days) == [("other", date(2026, 11, 2)), ("summarise", date(2026, 10, 20))]
     registry = "select capability, first_seen_date, registered_silently from ai_audit_capabilities order by 1"
     assert models.query(registry) == [
-        ("other", date(2026, 11, 2), False),
+        ("other", date(2026, 11, 2), True),
         ("summarise", date(2026, 10, 20), True),
     ]
     assert_as_after_a_rebuild(models, now="2026-11-05T12:07:00Z")

@@ -3,16 +3,23 @@
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 
+from audit_assets.rules.calendar import read_calendar
 from audit_assets.rules.facts import TABLES
+from audit_assets.rules.judge import Judgement, Verdict
+from audit_assets.rules.judge import judge as judge_by
+from audit_assets.rules.judge import judge_all as judge_all_by
 from audit_assets.rules.load import load_rule, load_rules
 from audit_assets.rules.model import Rule, RuleSet
 from audit_assets.settings import PROJECT_ROOT
 
 SHIPPED = PROJECT_ROOT / "observability/alerts/ai-audit"
+
+CALENDAR = read_calendar(PROJECT_ROOT / "observability/alerts/calendar.yaml")
 
 NOW = datetime(2026, 11, 23, 14, 5, tzinfo=UTC)
 TODAY = date(2026, 11, 23)
@@ -41,7 +48,61 @@ examples:
     - {interaction_count: 176, median_14d: 100}
   does_not_fire:
     - {interaction_count: 175, median_14d: 100}
+kind: spike
+routes: [ops]
 """
+
+
+# The playbook's rules as written, on the tables of days and of steps.
+DAILY_SPIKE = PLAIN.replace("title: Spike", "title: AI Copilot Audit Spike").replace(
+    "baseline_is: the median of 14 days", "baseline_is: median of the 14 days before"
+).replace("value: inter", "judgeable_when: evaluation_status != 'insufficient_history'\nvalue: inter").replace(
+    "median_14d: 100}", "median_14d: 100, evaluation_status: ok}"
+)  # fmt: skip
+STEP_SURGE = """\
+id: error_surge
+title: AI Copilot Audit Error Surge
+description: Too many errors.
+kind: errors
+watch: ai_audit_capability_grid
+per: [capability]
+window: last_closed_step
+fires_when: error_count / (success_count + error_count) > 0.05
+value: error_count / (success_count + error_count)
+threshold: 0.05
+unit: share
+severity: error
+routes: [on_call]
+colour: "#DC2626"
+runbook: error_surge
+examples:
+  fires:
+    - {success_count: 94, error_count: 6}
+  does_not_fire:
+    - {success_count: 95, error_count: 5}
+"""
+
+
+def made_rule(text: str) -> Rule:
+    """The rule that `text` is, by the way a file goes."""
+    with TemporaryDirectory() as folder:
+        rule = load_rule(written(Path(folder), text, f"{text.split()[1]}.yaml"))
+    assert isinstance(rule, Rule), rule
+    return rule
+
+
+def literal_rules() -> RuleSet:
+    """The playbook's spike by day and its surge by step."""
+    return RuleSet((made_rule(DAILY_SPIKE), made_rule(STEP_SURGE)), ())
+
+
+def judge(rule: Rule, facts: pl.DataFrame, now: datetime) -> Judgement:
+    """`rule` on facts that are known up to `now`."""
+    return judge_by(rule, facts, now, CALENDAR)
+
+
+def judge_all(rules: RuleSet, facts: Mapping[str, pl.DataFrame], now: datetime) -> tuple[Verdict, ...]:
+    return judge_all_by(rules, facts, now, CALENDAR)
 
 
 def written(folder: Path, text: str, name: str = "volume_spike.yaml") -> Path:
@@ -82,8 +143,8 @@ def days(*rows: Mapping[str, Any]) -> pl.DataFrame:
 
 
 def steps(*rows: Mapping[str, Any]) -> pl.DataFrame:
-    """Rows of ai_audit_capability_grid; the last closed step, `chat` and `local` where a row does not say."""
-    usual = {"step_start": LAST_STEP, "capability": "chat", "environment": "local"}
+    """Rows of ai_audit_capability_grid; the last closed step, `chat` and `live` where a row does not say."""
+    usual = {"step_start": LAST_STEP, "capability": "chat", "environment": "live"}
     return _frame("ai_audit_capability_grid", usual, rows)
 
 

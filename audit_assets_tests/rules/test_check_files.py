@@ -4,51 +4,99 @@ from pathlib import Path
 
 import pytest
 
-from audit_assets.rules.check_files import check_rule_files, list_rules, runbook_anchors
-from audit_assets_tests.rules.made import PLAIN, SHIPPED, shipped, written
+from audit_assets.rules.check_files import RulesReport, check_rule_files, list_rules, runbook_anchors
+from audit_assets.rules.routing import read_routing
+from audit_assets.settings import PROJECT_ROOT
+from audit_assets_tests.rules.made import PLAIN, SHIPPED, shipped, shipped_rules, written
 
 pytestmark = pytest.mark.requirement("R37")
 
+ROUTING = read_routing(PROJECT_ROOT / "observability/alerts/routing.yaml")
+
+
+def checked(folder: Path, runbook: Path | None = None) -> RulesReport:
+    return check_rule_files(folder, ROUTING, runbook)
+
 
 def test_the_shipped_rules_do_what_their_examples_say():
-    report = check_rule_files(SHIPPED)
+    report = checked(SHIPPED, PROJECT_ROOT / "docs/INGESTION_WORKFLOW.md")
     assert report.ok, report.problems
-    assert report.examples >= 2 * report.files >= 4
+    assert report.examples >= 2 * report.files >= 22
 
 
-@pytest.mark.requirement("R30", "R33")
-def test_the_shipped_rules_are_the_playbooks_literal_ones():
-    assert shipped("volume_spike").fires_when == "interaction_count > 1.75 * median_14d"
-    assert shipped("error_surge").fires_when == "error_count / (success_count + error_count) > 0.05"
-    assert shipped("volume_spike").title == "AI Copilot Audit Spike"
-    assert shipped("volume_spike").colour == "#7C3AED"
+@pytest.mark.requirement("R38")
+def test_a_rule_that_wakes_someone_must_say_how_often_it_would_have(tmp_path: Path):
+    written(tmp_path, PLAIN.replace("[ops]", "[on_call]"))
+    (problem,) = checked(tmp_path).problems
+    assert str(problem).startswith(
+        "volume_spike.yaml:22: routes: wakes someone, and nobody knows how often; run `audit"
+    )
+
+
+def test_a_route_nobody_has_is_told_with_what_may_be_meant(tmp_path: Path):
+    written(tmp_path, PLAIN.replace("[ops]", "[opps]"))
+    (problem,) = checked(tmp_path).problems
+    assert problem.message == "opps: no such route in routing.yaml; did you mean ops?"
+
+
+@pytest.mark.requirement("R30", "R31", "R32", "R33", "R34", "R35")
+def test_every_rule_that_alerting_names_is_there():
+    named = {
+        "volume_spike", "volume_drop", "total_volume_spike", "total_volume_drop", "no_recent_logs", "error_surge",
+        "total_error_surge", "new_capability", "unknown_status", "freshness_slo", "sync_failed", "long_transaction",
+    }  # fmt: skip
+    assert set(shipped_rules().ids) == named
+    assert shipped_rules().problems == ()
+
+
+@pytest.mark.requirement("R30", "R31", "R33", "R37")
+@pytest.mark.parametrize(
+    ("rule_id", "literal"),
+    [
+        ("volume_spike", "day_count > 1.75 * day_median_14d"),
+        ("total_volume_spike", "day_count > 1.75 * day_median_14d"),
+        ("volume_drop", "day_is_over and day_count < 0.4 * day_median_14d"),
+        ("total_volume_drop", "day_is_over and day_count < 0.4 * day_median_14d"),
+        ("error_surge", "error_rate_15m > 0.05"),
+    ],
+)
+def test_the_playbooks_form_is_one_line_away(rule_id: str, literal: str):
+    rule = shipped(rule_id)
+    assert rule.literal is not None
+    assert rule.literal.fires_when == literal
+    assert not rule.is_literal
+    assert rule.model_copy(update={"judge_by": "literal"}).form.fires_when == literal
+
+
+def test_a_spike_has_the_playbooks_name_and_colour():
+    assert (shipped("volume_spike").title, shipped("volume_spike").colour) == ("AI Copilot Audit Spike", "#7C3AED")
 
 
 def test_an_example_that_does_not_hold_is_told_at_its_line(tmp_path: Path):
     written(tmp_path, PLAIN.replace("1.75 *", "2.5 *").replace("175, median_14d: 100", "175, median_14d: 10"))
-    report = check_rule_files(tmp_path)
+    report = checked(tmp_path)
     assert [str(problem) for problem in report.problems] == [
-        "volume_spike.yaml:18: examples.fires.0: does not fire; mend the row, or fires_when",
-        "volume_spike.yaml:20: examples.does_not_fire.0: fires; mend the row, or fires_when",
+        "volume_spike.yaml:18: examples.fires.0: does not fire; mend the row, or the condition",
+        "volume_spike.yaml:20: examples.does_not_fire.0: fires; mend the row, or the condition",
     ]
 
 
 def test_an_example_that_cannot_be_judged_does_not_count_as_firing(tmp_path: Path):
     written(tmp_path, PLAIN.replace("176, median_14d: 100", "176"))
-    (problem,) = check_rule_files(tmp_path).problems
+    (problem,) = checked(tmp_path).problems
     assert problem.message.startswith("cannot be judged (a column it needs is null)")
 
 
 def test_a_file_that_does_not_load_is_a_problem_and_the_others_are_still_checked(tmp_path: Path):
     written(tmp_path, PLAIN.replace("176", "17"))
     written(tmp_path, PLAIN, "other.yaml")
-    report = check_rule_files(tmp_path)
+    report = checked(tmp_path)
     assert [problem.file for problem in report.problems] == ["other.yaml", "volume_spike.yaml"]
     assert report.files == 2
 
 
 def test_an_empty_folder_is_a_problem_since_nothing_is_watched(tmp_path: Path):
-    (problem,) = check_rule_files(tmp_path).problems
+    (problem,) = checked(tmp_path).problems
     assert "nothing is watched" in problem.message
 
 
@@ -58,9 +106,9 @@ def test_a_rule_without_its_runbook_section_is_told(tmp_path: Path):
     written(rules, PLAIN)
     page = tmp_path / "INGESTION_WORKFLOW.md"
     page.write_text("# Ingestion\n## Incident Response\n### `volume_spike`\n")
-    assert check_rule_files(rules, page).ok
+    assert checked(rules, page).ok
     page.write_text("# Ingestion\nvolume_spike is not a heading here\n")
-    assert [str(problem) for problem in check_rule_files(rules, page).problems] == [
+    assert [str(problem) for problem in checked(rules, page).problems] == [
         "volume_spike.yaml:15: runbook: volume_spike is no heading of INGESTION_WORKFLOW.md; write its section"
     ]
 

@@ -103,7 +103,7 @@ def test_a_condition_that_is_no_yes_or_no_is_refused(text: str):
 def test_an_unknown_column_is_told_with_what_may_be_meant():
     assert refusal("eror_count > 1") == f"eror_count: unknown column of {GRID}; did you mean error_count?"
     assert refusal("Error_Count > 1").endswith("did you mean error_count?")
-    assert refusal("median_14d > 1") == f"median_14d: unknown column of {GRID}"
+    assert refusal("wholly_other > 1") == f"wholly_other: unknown column of {GRID}"
     assert refusal("true").startswith("true: unknown column")
 
 

@@ -25,7 +25,7 @@ def test_a_misspelt_field_is_told_with_file_line_and_mend_and_only_once(tmp_path
 def test_a_missing_field_says_what_it_is(tmp_path: Path):
     text = PLAIN.replace("unit: count\n", "")
     assert complaints(tmp_path, text) == [
-        "volume_spike.yaml:1: unit: is missing: how figures are written: count (1,234) or share (5.0 %)"
+        "volume_spike.yaml:1: unit: is missing: how figures are written: count (1,234), share (5.0 %) or minutes"
     ]
 
 
@@ -44,7 +44,7 @@ def test_a_missing_field_says_what_it_is(tmp_path: Path):
         ("title: 7", "2: title: 7 is not usable"),
         ("title: ''", "2: title: '' is not usable"),
         ("runbook: Volume Spike", "15: runbook: 'Volume Spike' is not usable"),
-        ("unit: seconds", "12: unit: 'seconds' is not count or share"),
+        ("unit: seconds", "12: unit: 'seconds' is not count, share or minutes"),
         ("threshold: .inf", "11: threshold: inf is not usable"),
         ("threshold: yes", "11: threshold: True is not usable"),
         ("threshold: 1e300", "11: threshold: 1e300 is beyond any figure a rule judges"),
@@ -65,6 +65,69 @@ def test_a_wrong_value_is_told_at_its_line(tmp_path: Path, line: str, said: str)
     assert [text[: len("volume_spike.yaml:") + len(said)] for text in complaints(tmp_path, changed(line))] == [
         f"volume_spike.yaml:{said}"
     ]
+
+
+NEW_FIELDS = [
+    ("kind: spik", "kind: 'spik' is not spike, drop, errors, unknown, news, stale or failure; did you mean spike?"),
+    ("for: 3 of 2", "for: '3 of 2' says no number of steps; write how many of the last ones fire, such as 2 of 3"),
+    ("for: 2", "for: 2 says no number of steps"),
+    ("keep_firing: 2 hours", "keep_firing: '2 hours' is no duration; write a number and a unit, such as 30s, 15m"),
+    ("keep_firing: 0m", "keep_firing: '0m' is no duration"),
+    ("no_data: maybe", "no_data: 'maybe' is not keep, ok or alert"),
+    ("active: busines_hours", "active: 'busines_hours' is not always or business_hours; did you mean business_hours?"),
+    ("inhibited_by: [volume_spike]", "inhibited_by: a rule cannot keep itself from being believed"),
+    ("gates: {enough: sum(interaction_count) > 5}", "gates.enough: sum looks at many rows; a condition sees one row"),
+    ("gates: {enough: interaction_count}", "gates.enough: is no yes or no"),
+    ("clears_when: median_14 < 5", "clears_when: median_14: unknown column of"),
+    ("judge_by: literal", "judge_by: names the literal form, and there is none; write it under literal"),
+    ("judge_by: literaly", "judge_by: 'literaly' is not fires_when or literal; did you mean literal?"),
+    ("literal: {fires_wen: 1}", "literal.fires_wen: unknown field; did you mean fires_when?"),
+    ("backtest: {alerts_a_week: -1}", "backtest.alerts_a_week: -1 is not usable"),
+    ("routes: []", "routes: [] is not usable"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), NEW_FIELDS)
+def test_what_a_rule_says_of_its_terms_is_told_with_its_mend(tmp_path: Path, line: str, said: str):
+    field = line.split(":")[0]
+    kept = [old for old in PLAIN.splitlines() if old.split(":")[0] != field]
+    told = complaints(tmp_path, "\n".join([*kept, line]) + "\n")
+    assert [text for text in told if said in text], told
+
+
+@pytest.mark.requirement("R31")
+@pytest.mark.parametrize(
+    ("watch", "window", "condition", "said"),
+    [
+        (
+            "ai_audit_capability_grid",
+            "last_closed_step",
+            "day_count < 0.4 * day_median_14d",
+            "fires_when: compares a running day with day_median_14d, so every morning would be a drop; add",
+        ),
+        (
+            "ai_audit_capability_anomalies",
+            "running_and_last_closed_day",
+            "interaction_count < 0.4 * median_14d",
+            "window: a running day only grows, so every morning would be a drop; write last_closed_day",
+        ),
+    ],
+)
+def test_a_drop_judged_on_a_running_day_is_refused(tmp_path: Path, watch: str, window: str, condition: str, said: str):
+    text = (
+        changed(f"watch: {watch}").replace("running_and_last_closed_day", window).replace("kind: spike", "kind: drop")
+    )
+    text = text.replace("fires_when: interaction_count > 1.75 * median_14d", f"fires_when: {condition}")
+    assert [told for told in complaints(tmp_path, text) if said in told]
+
+
+def test_an_inhibitor_that_is_no_rule_is_refused_with_what_may_be_meant(tmp_path: Path):
+    written(tmp_path, PLAIN + "inhibited_by: [freshnes_slo]\n")
+    written(tmp_path, PLAIN.replace("id: volume_spike", "id: freshness_slo"), "freshness_slo.yaml")
+    (broken,) = load_rules(tmp_path).broken
+    assert broken.message == (
+        "volume_spike.yaml:23: inhibited_by: freshnes_slo: no such rule; did you mean freshness_slo?"
+    )
 
 
 def test_every_problem_of_a_file_is_told_at_once_in_the_order_of_its_lines(tmp_path: Path):
@@ -90,7 +153,7 @@ def test_a_rule_has_an_example_of_either_kind(tmp_path: Path):
 
 def test_a_field_given_twice_is_refused_though_yaml_would_take_the_last(tmp_path: Path):
     assert complaints(tmp_path, PLAIN + "severity: info\n") == [
-        "volume_spike.yaml:21: severity: stands twice, first on line 13"
+        "volume_spike.yaml:23: severity: stands twice, first on line 13"
     ]
 
 

@@ -90,22 +90,52 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- A table expression: the starts of the 96 steps of 15 minutes of a UTC day, in the column `name`. -#}
-{% macro steps_of_day(day, name) -%}
+{% macro add_minutes(instant, count) -%}
   {%- if target.type == 'bigquery' -%}
-    unnest(generate_timestamp_array(timestamp({{ day }}), timestamp_add(timestamp({{ day }}), interval 1425 minute), interval 15 minute)) as {{ name }}
+    timestamp_add({{ instant }}, interval {{ count }} minute)
   {%- else -%}
-    unnest(generate_series(cast({{ day }} as timestamptz), cast({{ day }} as timestamptz) + interval 1425 minutes, interval 15 minutes)) as steps ({{ name }})
+    ({{ instant }} + {{ count }} * interval 1 minute)
   {%- endif -%}
 {%- endmacro %}
 
-{#- The start of the 15-minute step an instant lies in. -#}
-{% macro step_of(instant) -%}
+{#- A table expression: the starts of the steps of a UTC day, so many minutes apart, in the column `name`. -#}
+{% macro steps_of_day(day, minutes, name) -%}
   {%- if target.type == 'bigquery' -%}
-    timestamp_seconds(div(unix_seconds({{ instant }}), 900) * 900)
+    unnest(generate_timestamp_array(timestamp({{ day }}), timestamp_add(timestamp({{ day }}), interval {{ 1440 - minutes }} minute), interval {{ minutes }} minute)) as {{ name }}
   {%- else -%}
-    make_timestamptz(epoch_us({{ instant }}) // 900000000 * 900000000)
+    unnest(generate_series(cast({{ day }} as timestamptz), cast({{ day }} as timestamptz) + interval {{ 1440 - minutes }} minutes, interval {{ minutes }} minutes)) as steps ({{ name }})
   {%- endif -%}
+{%- endmacro %}
+
+{#- A table expression: the whole numbers from 0 to count - 1, in the column `name`. -#}
+{% macro numbers_below(count, name) -%}
+  {%- if target.type == 'bigquery' -%}
+    unnest(generate_array(0, {{ count - 1 }})) as {{ name }}
+  {%- else -%}
+    unnest(range({{ count }})) as numbers ({{ name }})
+  {%- endif -%}
+{%- endmacro %}
+
+{#- The start of the step of so many minutes that an instant lies in. Steps are cut in UTC. -#}
+{% macro step_of(instant, minutes) -%}
+  {%- if target.type == 'bigquery' -%}
+    timestamp_seconds(div(unix_seconds({{ instant }}), {{ 60 * minutes }}) * {{ 60 * minutes }})
+  {%- else -%}
+    make_timestamptz(epoch_us({{ instant }}) // {{ 60000000 * minutes }} * {{ 60000000 * minutes }})
+  {%- endif -%}
+{%- endmacro %}
+
+{#- What clocks in the rules' time zone show at an instant: a timestamp without a zone. -#}
+{% macro local_time(instant) -%}
+  {%- if target.type == 'bigquery' -%}
+    datetime({{ instant }}, '{{ var('rules_timezone') }}')
+  {%- else -%}
+    ({{ instant }} at time zone '{{ var('rules_timezone') }}')
+  {%- endif -%}
+{%- endmacro %}
+
+{% macro minute_of_day(time) -%}
+  (60 * extract(hour from {{ time }}) + extract(minute from {{ time }}))
 {%- endmacro %}
 
 {#- A whole number as the contracts have it; DuckDB sums and counts conditions in 128 bits. -#}
@@ -115,4 +145,50 @@
 
 {% macro as_text(value) -%}
   cast({{ value }} as {{ 'string' if target.type == 'bigquery' else 'varchar' }})
+{%- endmacro %}
+
+{#- A whole number in the 4 bytes that the counts of a step need: with 8 the windows over three million steps would not
+    fit into memory. BigQuery knows one width. -#}
+{% macro as_small_count(number) -%}
+  cast({{ number }} as {{ 'int64' if target.type == 'bigquery' else 'integer' }})
+{%- endmacro %}
+
+{#- The newest of an array's values (it begins with the newest, and says how many count), from the lowest up. -#}
+{% macro sorted_newest(numbers, count) -%}
+  {%- if target.type == 'bigquery' -%}
+    array(select number from unnest({{ numbers }}) as number with offset as age where age < {{ count }} order by number)
+  {%- else -%}
+    list_sort(list_slice({{ numbers }}, 1, {{ count }}))
+  {%- endif -%}
+{%- endmacro %}
+
+{#- The values of an array, from the lowest up. -#}
+{% macro sorted_array(numbers) -%}
+  {%- if target.type == 'bigquery' -%}
+    array(select number from unnest({{ numbers }}) as number order by number)
+  {%- else -%}
+    list_sort({{ numbers }})
+  {%- endif -%}
+{%- endmacro %}
+
+{#- The value at a place of an array, counted from 1; null where there is none. -#}
+{% macro value_at(numbers, place) -%}
+  {%- if target.type == 'bigquery' -%}
+    {{ numbers }}[safe_ordinal({{ place }})]
+  {%- else -%}
+    {{ numbers }}[greatest({{ place }}, 0)]
+  {%- endif -%}
+{%- endmacro %}
+
+{% macro seconds_between(earlier, later) -%}
+  {%- if target.type == 'bigquery' -%}
+    timestamp_diff({{ later }}, {{ earlier }}, second)
+  {%- else -%}
+    cast(epoch({{ later }} - {{ earlier }}) as bigint)
+  {%- endif -%}
+{%- endmacro %}
+
+{#- Whole division of whole numbers. -#}
+{% macro divided(number, by) -%}
+  {%- if target.type == 'bigquery' -%}div({{ number }}, {{ by }}){%- else -%}(({{ number }}) // {{ by }}){%- endif -%}
 {%- endmacro %}

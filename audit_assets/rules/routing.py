@@ -1,0 +1,68 @@
+"""Routes as values: observability/alerts/routing.yaml, who is told of what."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from audit_assets.rules.complaints import complaints
+from audit_assets.rules.document import DocumentError, read_document
+from audit_assets.rules.model import Line, Name, Rule
+
+Channel = Annotated[str, StringConstraints(pattern=r"^#[a-z0-9][a-z0-9_-]{0,78}$")]
+
+
+class RoutingError(Exception):
+    """A routing file that cannot be used. The message names file, line, field and mend."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Service(_Frozen):
+    """A PagerDuty service and who it calls, in order."""
+
+    service: Line = Field(description="the name of the PagerDuty service")
+    escalation: tuple[Line, ...] = Field(min_length=1, description="who is called, in order")
+
+
+class Route(_Frozen):
+    """Where a message goes: an incident, a channel, or both."""
+
+    description: Line = Field(description="what the route is for, in a line")
+    pagerduty: Service | None = Field(
+        default=None, description="the service an incident is opened on, and who is called"
+    )
+    slack: Channel | None = Field(default=None, description='a channel, in quotes: "#ai-copilot-ops"')
+    hold_until_drill: bool = Field(default=False, description="whether nobody is woken before a drill is on record")
+
+
+class Routing(_Frozen):
+    """All routes by name."""
+
+    routes: Mapping[Name, Route] = Field(min_length=1, description="routes by name")
+
+    def pages(self, rule: Rule) -> bool:
+        """Whether someone is woken by `rule`."""
+        return any(self.routes[name].pagerduty is not None for name in rule.routes if name in self.routes)
+
+
+def read_routing(path: Path) -> Routing:
+    """The routes of `path`. Raises RoutingError."""
+    try:
+        document = read_document(path.read_bytes())
+    except OSError as error:
+        raise RoutingError(f"{path}: {error.strerror}; the routes lie beside the folder of rules") from None
+    except DocumentError as error:
+        raise RoutingError(f"{path.name}:{error.line}: {error.field or 'the file'}: {error.message}") from None
+    try:
+        routing = Routing.model_validate(document.values)
+    except ValidationError as error:
+        raise RoutingError("\n".join(map(str, complaints(path.name, document, Routing, error)))) from None
+    for name, route in routing.routes.items():
+        if route.pagerduty is None and route.slack is None:
+            line = document.line(("routes", name))
+            raise RoutingError(f"{path.name}:{line}: routes.{name}: tells nobody; give it slack or pagerduty")
+    return routing

@@ -1,0 +1,74 @@
+"""What judging reads of a published snapshot: the runs of the sync."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from audit_assets.warehouse.facts import read_sync_rows
+from audit_assets.warehouse.protocol import LoadCounts, SyncRow, SyncRun
+from audit_assets.warehouse.snapshot import open_snapshot, publish
+from audit_assets_tests.warehouse.publishing import warehouse_in
+
+pytestmark = pytest.mark.requirement("R35")
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def run(number: int, status: str = "failed", mode: str = "delta") -> SyncRun:
+    """The run that began `number` minutes after NOW."""
+    begun = NOW + timedelta(minutes=number)
+    return SyncRun(
+        sync_id=f"run {number}", mode=mode, status=status,  # type: ignore[arg-type]
+        window_start=begun - timedelta(minutes=15), window_end=begun, started_at=begun,
+        last_synced_at=begun + timedelta(seconds=2) if status == "succeeded" else None, sync_duration_ms=2000,
+        counts=LoadCounts(read=3), source_max_created_at=begun, watermark=begun, oldest_write_seconds=1.5,
+        sessions_visible=False,
+    )  # fmt: skip
+
+
+def published(folder: Path, *runs: SyncRun) -> duckdb.DuckDBPyConnection:
+    """The snapshot of a warehouse with these runs."""
+    warehouse = warehouse_in(folder)
+    with warehouse.writer("a test") as writer:
+        for each in runs:
+            writer.record(each)
+    with warehouse.connection("a test") as connection:
+        publish(connection, folder / "published", NOW)
+    return open_snapshot(folder / "published", ["ai_audit_sync_state"])
+
+
+def ids(rows: tuple[SyncRow, ...]) -> list[str]:
+    return [row.sync_id for row in rows]
+
+
+def test_a_run_is_read_back_as_it_was_recorded(tmp_path: Path):
+    with published(tmp_path, run(1, "succeeded")) as connection:
+        connection.execute("set TimeZone = 'America/Los_Angeles'")
+        (row,) = read_sync_rows(connection)
+    begun = NOW + timedelta(minutes=1)
+    assert row == SyncRow(
+        sync_id="run 1", mode="delta", status="succeeded", window_end=begun, started_at=begun,
+        last_synced_at=begun + timedelta(seconds=2), sync_duration_ms=2000, source_max_created_at=begun,
+        watermark=begun, oldest_write_seconds=1.5, sessions_visible=False,
+    )  # fmt: skip
+    assert row.started_at.tzinfo is UTC
+
+
+def test_runs_come_newest_first(tmp_path: Path):
+    with published(tmp_path, run(2), run(3, "running"), run(1, "succeeded")) as connection:
+        assert ids(read_sync_rows(connection)) == ["run 3", "run 2", "run 1"]
+        assert ids(read_sync_rows(connection, newest=2)) == ["run 3", "run 2", "run 1"]
+
+
+def test_the_last_success_is_found_behind_any_number_of_failures(tmp_path: Path):
+    runs = [run(0, "succeeded"), run(1, "succeeded"), run(2, "succeeded", "days"), *(run(at) for at in range(3, 70))]
+    with published(tmp_path, *runs) as connection:
+        rows = ids(read_sync_rows(connection))
+    assert rows == [*(f"run {at}" for at in range(69, 19, -1)), "run 2", "run 1"]
+
+
+def test_a_warehouse_that_never_synced_has_no_runs(tmp_path: Path):
+    with published(tmp_path) as connection:
+        assert read_sync_rows(connection) == ()
