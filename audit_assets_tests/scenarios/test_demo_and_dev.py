@@ -89,8 +89,10 @@ def test_the_instance_holds_every_day_of_every_table_and_its_checks(demo: Demo):
 
 
 def _checks(demo: Demo) -> int:
-    found = re.search(r"asset checks\s+(\d+), \d failing: error_surge,.* volume_spike", demo.out)
+    found = re.search(r"asset checks\s+(\d+), \d failing:", demo.out)
     assert found is not None, demo.out
+    assert "AI Copilot Audit Spike  ERROR\n▌ contract_check: " in demo.out
+    assert "AI Copilot Audit Error Surge  ERROR\n▌ search_answer: " in demo.out
     assert int(found[1]) > 20
     return int(found[1])
 
