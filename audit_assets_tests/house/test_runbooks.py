@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from audit_assets.rules.check_files import runbook_anchors
 from audit_assets.rules.expression import condition
 from audit_assets.rules.model import Rule
 from audit_assets.settings import PROJECT_ROOT
@@ -72,11 +73,6 @@ def test_every_link_of_the_documents_leads_to_a_file_and_a_heading():
             if "://" in target:
                 continue
             path = (page.parent / name).resolve() if name else page
-            if not path.exists() or (anchor and anchor not in _anchors(path)):
+            if not path.exists() or (anchor and anchor not in runbook_anchors(path.read_text())):
                 broken.append(f"{page.name}: {target}")
     assert broken == []
-
-
-def _anchors(page: Path) -> set[str]:
-    headings = re.findall(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", page.read_text(), flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
