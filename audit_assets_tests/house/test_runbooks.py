@@ -1,7 +1,6 @@
 """Rules, columns, runbooks and documents hold together: every rule's section says what it must, and its queries run."""
 
 import re
-from pathlib import Path
 
 import duckdb
 import pytest

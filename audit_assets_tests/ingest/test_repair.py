@@ -56,6 +56,21 @@ def test_a_repair_records_what_it_added_changed_and_removed(source: str, warehou
     assert held_ids(warehouse) == source_ids(source)
 
 
+@pytest.mark.requirement("R39")
+def test_the_rows_of_a_drill_come_change_and_go_without_being_a_repair(source: str, warehouse: DuckDBWarehouse):
+    put(source, "kept", NOW - 2 * DAY)
+    run(source, warehouse, "full")
+    drill = '{"drillId": "d1"}'
+    for number in range(3):
+        put(source, f"drill-{number}", NOW - 5 * DAY, drill)
+    run(source, warehouse, "full", since=NOW - 8 * DAY)
+    tell(source, "update ai_audit_logs set capability = 'other' where id = 'drill-1'")
+    tell(source, "delete from ai_audit_logs where id = 'drill-2'")
+    run(source, warehouse, "full", since=NOW - 8 * DAY)
+    assert held_ids(warehouse) == ["drill-0", "drill-1", "kept"]
+    assert diff(warehouse) == []
+
+
 def test_whole_days_that_a_repair_finds_missing_are_on_record_as_added(source: str, warehouse: DuckDBWarehouse):
     put(source, "now", NOW)
     run(source, warehouse, "full")
