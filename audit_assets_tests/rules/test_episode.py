@@ -53,6 +53,11 @@ def test_two_of_three_steps_open_and_the_episode_began_with_the_first():
     assert (episode.since, episode.opened_at) == (START, START + 3 * QUARTER)
 
 
+def test_three_of_four_steps_are_three_and_not_two():
+    assert states("FF--", Terms(3, 4))[:3] == ["pending", "pending", "pending"]
+    assert states("FF-F", Terms(3, 4))[-1] == "firing"
+
+
 def test_a_blip_that_does_not_reach_its_steps_leaves_nothing():
     assert states("F--F--", Terms(2, 3)) == ["pending", "pending", None, "pending", "pending", None]
     assert [episode.since for episode in run("F--F", Terms(2, 3))] == [START + 3 * QUARTER]
