@@ -62,7 +62,7 @@ class SourceNames(_Frozen):
 
 
 class Cadence(_Frozen):
-    poll: Duration = timedelta(seconds=40)
+    poll: Duration = timedelta(seconds=50)
     heartbeat: Duration = timedelta(minutes=2)
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from audit_assets.warehouse.protocol import SyncRow
 from audit_assets.warehouse.schema import SCHEMA
 
-# A run each 40 s: half an hour, in which three failures in a row and what the source last said are seen.
+# A run each 50 s: more than half an hour, in which three failures in a row and what the source last said are seen.
 _NEWEST_RUNS = 50
 
 

@@ -21,7 +21,7 @@ DAYS = 15
 BY_DAY = ["ai_audit_logs", "ai_audit_daily", "ai_audit_capability_stats", "ai_audit_capability_anomalies"]
 
 # As the shipped policy, with a sensor that asks more often, so that the test need not wait.
-QUICK = ("poll: 40s", "poll: 5s")
+QUICK = ("poll: 50s", "poll: 5s")
 
 
 @dataclass(frozen=True)
