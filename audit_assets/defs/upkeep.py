@@ -18,6 +18,7 @@ from dagster import (
     op,
     schedule,
 )
+from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from audit_assets.defs.liveness import sweep_locks
 from audit_assets.defs.partitions import POLICY
@@ -41,6 +42,15 @@ def _outlived(instance: DagsterInstance, before: datetime) -> Iterator[str]:
             return
 
 
+def _delete_event_files(instance: DagsterInstance, run_id: str) -> None:
+    """The SQLite storage keeps a file of events a run, and empties it where the run is deleted: 0.5 MB each, 40 an
+    hour."""
+    storage = instance.event_log_storage
+    if isinstance(storage, SqliteEventLogStorage):
+        for ending in ("", "-wal", "-shm"):
+            Path(storage.path_for_shard(run_id) + ending).unlink(missing_ok=True)
+
+
 @op(description="Deletes the runs, events and captured logs of micro-batches beyond their hours.")
 def prune_runs(context: OpExecutionContext) -> None:
     instance, before = context.instance, datetime.now(UTC) - POLICY.upkeep.keep_micro_batches
@@ -48,6 +58,7 @@ def prune_runs(context: OpExecutionContext) -> None:
     for run_id in _outlived(instance, before):
         instance.delete_run(run_id)
         shutil.rmtree(Path(instance.storage_directory()) / run_id, ignore_errors=True)
+        _delete_event_files(instance, run_id)
         pruned += 1
     context.log.info(f"{pruned} micro-batch runs from before {before:%Y-%m-%d %H:%M} UTC deleted")
 

@@ -38,12 +38,16 @@ def test_only_old_micro_batches_that_went_well_are_pruned(loaded: None, empty_ho
         }
         logs = Path(instance.storage_directory()) / runs["an old micro-batch"] / "compute_logs"
         logs.mkdir(parents=True)
+        for run_id in runs.values():
+            instance.report_engine_event("a line of its own", run_id=run_id, job_name="audit_sync")
         _age(empty_home, set(runs.values()) - {runs["a new micro-batch"]})
         with build_op_context(instance=instance) as context:
             prune_runs(context)
         left = {name for name, run_id in runs.items() if instance.get_run_by_id(run_id)}
     assert left == set(runs) - {"an old micro-batch"}
     assert not logs.parent.exists()
+    shards = {path.stem for path in (empty_home.folder / "dagster/history/runs").glob("*.db")} - {"index"}
+    assert shards == set(runs.values()) - {runs["an old micro-batch"]}
 
 
 def _age(home: Home, run_ids: set[str]) -> None:
