@@ -34,7 +34,7 @@ dev: $(STAMP) ## serve Dagster on the data that is there
 	@$(BIN)/audit dev
 
 test: $(STAMP) ## all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP) ## formatting, linters, types, layers, rules, definitions, BigQuery SQL
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .

@@ -2,6 +2,8 @@
 
 import json
 import secrets
+import sys
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
@@ -88,13 +90,8 @@ def _drill(name: DrillName, write_to_source: bool, as_json: bool) -> None:
     now = datetime.now(UTC)
     drill = Drill(name, secrets.token_hex(3), now, _quiet_since(name, now, read_calendar(settings.calendar_file)))
     err.print(f"drill {drill.drill_id}: {name}, watched by {RULE_OF[name]}; its rows are marked and go again")
-    try:
-        outcome = _run(settings, url, drill)
-    finally:
-        gone = remove(url, drill)
-        _forget(settings, drill)
-        _build(settings, drill.first_day.date())
-        err.print(f"cleaned up: {gone:,} made rows are gone from the source and the warehouse")
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():  # findings are told, the JSON stays alone
+        outcome = _from_trouble_to_nothing(settings, url, drill)
     _remember(settings, outcome)
     if as_json:
         print_json({**outcome.__dict__, "passed": outcome.passed})
@@ -102,6 +99,16 @@ def _drill(name: DrillName, write_to_source: bool, as_json: bool) -> None:
         _print(outcome)
     if not outcome.passed:
         raise typer.Exit(FAILED)
+
+
+def _from_trouble_to_nothing(settings: Settings, url: str, drill: Drill) -> DrillOutcome:
+    try:
+        return _run(settings, url, drill)
+    finally:
+        gone = remove(url, drill)
+        _forget(settings, drill)
+        _build(settings, drill.first_day.date())
+        err.print(f"cleaned up: {gone:,} made rows are gone from the source and the warehouse")
 
 
 def _run(settings: Settings, url: str, drill: Drill) -> DrillOutcome:

@@ -1,69 +1,14 @@
 """What others script against: exit codes, JSON keys, one line an error, and no secret anywhere."""
 
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from audit_assets.cli import app as command_line
-from audit_assets.cli import screen
-from audit_assets.settings import PROJECT_ROOT
+from audit_assets_tests.cli.running import PASSWORD, Audit, one_line
 from audit_assets_tests.homes import DAYS, Home
-
-PASSWORD = "open-sesame"
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command left behind. `lines` are those of stdout."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def figures(self) -> dict[str, object]:
-        (line,) = self.out.splitlines()
-        return json.loads(line)
-
-
-Audit = Callable[..., Said]
-
-
-@pytest.fixture
-def audit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Audit:
-    """Runs `audit …` in this process, through its one entry."""
-
-    def run(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["audit", *arguments])
-        # rich looks for its stream once; the test's is another.
-        monkeypatch.setattr(screen.out, "_file", None)
-        capsys.readouterr()
-        code = 0
-        try:
-            command_line.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        assert PASSWORD not in captured.out + captured.err
-        return Said(code, captured.out, captured.err)
-
-    return run
-
-
-def one_line(said: Said, code: int) -> str:
-    """The error's one line."""
-    assert said.code == code, said
-    assert said.out == ""
-    (line,) = said.err.splitlines()
-    assert line.startswith("error ")
-    return line
 
 
 @pytest.mark.requirement("R14")
@@ -169,22 +114,6 @@ def test_gaps_are_days_and_hours_that_differ_and_a_finding(audit: Audit, home: H
     assert [hour.replace(minute=0).isoformat()] == list(said.figures["hours"])  # type: ignore[call-overload]
     table = audit("gaps", "--days", str(DAYS))
     assert (table.code, str(hour.date()) in table.out, "`audit build" in table.err) == (1, True, True)
-
-
-@pytest.mark.requirement("R37")
-def test_the_rule_files_are_listed_and_checked(audit: Audit, built_home: Home, tmp_path: Path, monkeypatch):
-    listed = audit("rules", "list", "--json").figures["rules"]
-    assert {line["id"] for line in listed} >= {"volume_spike", "error_surge"}  # type: ignore[union-attr, attr-defined]
-    checked = audit("rules", "check", "--json")
-    assert (checked.code, checked.figures["problems"]) == (0, [])
-    for rule in (PROJECT_ROOT / "observability/alerts/ai-audit").glob("*.yaml"):
-        (tmp_path / rule.name).write_text(rule.read_text().replace("severity:", "severty:"))
-    monkeypatch.setenv("AI_AUDIT_RULES", str(tmp_path))
-    refused = audit("rules", "check")
-    assert refused.code == 1
-    assert "volume_spike.yaml:" in refused.out
-    assert "did you mean severity?" in refused.out
-    assert audit("rules", "check", "--json").figures["problems"]
 
 
 def test_made_rows_go_into_no_source_that_is_not_ours(audit: Audit, home: Home):

@@ -116,13 +116,21 @@ class Dev:
         return [own, *own.children(recursive=True)]
 
     def end(self) -> list[psutil.Process]:
-        """SIGTERM to the one process a person knows of; those of its processes that live on."""
+        """SIGTERM to the one process a person knows of; those of its processes that live on. A zombie does not: it has
+        ended, and the system has yet to take note."""
         tree = self.tree()
         self.process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=40)
         _, alive = psutil.wait_procs(tree[1:], timeout=5)
-        return [one for one in tree[:1] if self.process.returncode is None] + alive
+        return [one for one in tree[:1] if self.process.returncode is None] + [one for one in alive if _lives(one)]
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

@@ -190,7 +190,9 @@ def test_data_lost_with_the_temporary_folder_are_made_afresh_and_told(fresh: Pat
 
 def test_ctrl_c_at_the_terminal_that_started_it_does_not_reach_it(folder: Path):
     code = "import sys, pathlib, signal, time; from audit_assets.simulate import postgres; "
-    code += "signal.signal(signal.SIGINT, signal.default_int_handler); "  # ignored where the tests run in the background
+    code += (
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # ignored where the tests run in the background
+    )
     code += "postgres.start(pathlib.Path(sys.argv[1])); print('up', flush=True); time.sleep(60)"
     caller = subprocess.Popen(
         [sys.executable, "-c", code, str(folder)],

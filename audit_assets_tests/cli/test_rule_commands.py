@@ -1,0 +1,160 @@
+"""`audit rules`, and the drills: what they print, what they refuse, what they leave behind."""
+
+import json
+import math
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from audit_assets.settings import PROJECT_ROOT
+from audit_assets_tests.cli.running import Audit, one_line
+from audit_assets_tests.homes import Home
+
+DAYS_OF_COUNTS = 40
+BURST = (DAYS_OF_COUNTS - 1) * 96 + 48
+
+
+@pytest.fixture(scope="module")
+def counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A series a day like the other, but for two hours of the last with nine times the calls."""
+    rows = []
+    for number in range(DAYS_OF_COUNTS * 96):
+        usual = 200 + round(80 * math.sin(number % 96 / 96 * math.tau)) + number * 7919 % 13
+        rows.append(("chat", number, usual * 9 if BURST <= number < BURST + 8 else usual))
+    path = tmp_path_factory.mktemp("counts") / "chat.parquet"
+    pl.DataFrame(rows, schema=["series", "bin", "count"], orient="row").write_parquet(path)
+    return path
+
+
+@pytest.mark.requirement("R37")
+def test_the_rule_files_are_listed_and_checked(audit: Audit, built_home: Home, tmp_path: Path, monkeypatch):
+    listed = audit("rules", "list", "--json").figures["rules"]
+    assert {line["id"] for line in listed} >= {"volume_spike", "error_surge"}
+    checked = audit("rules", "check", "--json")
+    assert (checked.code, checked.figures["problems"]) == (0, [])
+    for rule in (PROJECT_ROOT / "observability/alerts/ai-audit").glob("*.yaml"):
+        (tmp_path / rule.name).write_text(rule.read_text().replace("severity:", "severty:"))
+    monkeypatch.setenv("AI_AUDIT_RULES", str(tmp_path))
+    refused = audit("rules", "check")
+    assert refused.code == 1
+    assert "volume_spike.yaml:" in refused.out
+    assert "did you mean severity?" in refused.out
+    assert audit("rules", "check", "--json").figures["problems"]
+
+
+@pytest.mark.requirement("R37")
+def test_the_examples_of_one_rule_run_by_its_id(audit: Audit, built_home: Home):
+    examples = audit("rules", "test", "volume_spike", "--json").figures["examples"]
+    assert {(one["rule_id"], one["passed"]) for one in examples} == {("volume_spike", True)}
+    assert {one["expected"] for one in examples} == {True, False}
+    assert {one["form"] for one in examples} >= {"literal"}
+    assert "volume_spike (literal) fires: " in audit("rules", "test", "volume_spike").out
+
+
+@pytest.mark.requirement("R37")
+def test_a_rule_tells_why_it_fires_or_does_not(audit: Audit, built_home: Home):
+    figures = audit("rules", "explain", "volume_spike", "--json").figures
+    assert figures["rule"] == "volume_spike"
+    used = built_home.published("select distinct capability from analytics.ai_audit_capability_grid")
+    assert {one["instance"][-1] for one in figures["instances"]} == {capability for (capability,) in used}
+    assert all(one["why"] for one in figures["instances"])
+    told = audit("rules", "explain", "volume_spike")
+    assert (told.code, "fires when" in told.out, " UTC" in told.out) == (0, True, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("explain volume_spik", "volume_spik: no such rule; did you mean volume_spike?"),
+        ("test volume_spik", "volume_spik: no such rule; did you mean volume_spike?"),
+        ("backtest volume_spik", "volume_spik: no such rule; did you mean volume_spike?"),
+        ("backtest --from 1.11.2026", "--from 1.11.2026: not a day; write it as 2026-11-01"),
+        ("backtest --counts nowhere.parquet", "nowhere.parquet: no such file"),
+        ("backtest volume_spike --out alerts.csv", "--out goes with --counts"),
+    ],
+)
+def test_what_a_rule_command_cannot_do_is_told_in_one_line(audit: Audit, built_home: Home, arguments: str, told: str):
+    said = audit("rules", *arguments.split())
+    assert said.code != 0
+    assert told in one_line(said, said.code)
+
+
+def test_a_home_without_tables_says_what_to_run(audit: Audit, empty_home: Home):
+    for command in ("explain", "backtest"):
+        assert "audit build" in one_line(audit("rules", command, "volume_spike"), 1)
+
+
+@pytest.mark.requirement("R38")
+def test_counts_from_outside_are_judged_alerts_written_and_drawn(
+    audit: Audit, built_home: Home, counts: Path, tmp_path: Path
+):
+    alerts, page = tmp_path / "alerts.csv", tmp_path / "chat.html"
+    arguments = (
+        "rules",
+        "backtest",
+        "volume_spike",
+        "--counts",
+        str(counts),
+        "--out",
+        str(alerts),
+        "--plot",
+        str(page),
+    )
+    (figures,) = audit(*arguments, "--json").figures["rules"]
+    (chat,) = figures["instances"]
+    assert (chat["instance"][-1], chat["alerts"], figures["alerts"]) == ("chat", 1, 1)
+    assert figures["literal"]["alerts"] == 0, "two hours drown in the playbook's whole day"
+    ((series, at, kind),) = [line.split(",") for line in alerts.read_text().splitlines()[1:]]
+    assert (series, kind) == ("chat", "spike")
+    assert BURST <= int(at) < BURST + 8
+    assert "volume_spike" in page.read_text()
+    assert "<script src" not in page.read_text(), "the page needs no network"
+
+
+@pytest.mark.requirement("R38")
+def test_a_backtest_prints_the_block_its_rule_quotes(audit: Audit, built_home: Home, counts: Path):
+    said = audit("rules", "backtest", "volume_spike", "--counts", str(counts), "--from", "2001-02-01")
+    assert said.code == 0
+    block = said.out[said.out.index("# volume_spike.yaml") :]
+    assert "backtest:" in block
+    assert 'data: "chat.parquet"' in block
+
+
+@pytest.mark.requirement("R38")
+def test_what_is_published_is_judged_from_a_day_on(audit: Audit, built_home: Home):
+    ((first,),) = built_home.published("select min(date)::text from analytics.ai_audit_daily")
+    everything = audit("rules", "backtest", "new_capability", "--json").figures
+    assert everything["data"] == "what is published"
+    since = (datetime.fromisoformat(first) + timedelta(days=10)).date().isoformat()
+    (later,) = audit("rules", "backtest", "new_capability", "--from", since, "--json").figures["rules"]
+    assert later["first"] >= since
+    assert later["alerts"] <= everything["rules"][0]["alerts"]
+
+
+@pytest.mark.requirement("R39")
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("new-capability", "new_capability"),
+        pytest.param("errors", "error_surge", marks=pytest.mark.slow),
+        pytest.param("spike", "volume_spike", marks=pytest.mark.slow),
+        pytest.param("drop", "volume_drop", marks=pytest.mark.slow),
+        pytest.param("silence", "no_recent_logs", marks=pytest.mark.slow),
+    ],
+)
+def test_a_drill_fails_its_check_recovers_and_leaves_nothing(audit: Audit, home: Home, name: str, rule: str):
+    rows = home.ask("select count(*) from ai_audit_logs")
+    assert "--write-to-source" in one_line(audit("simulate", name), 2)
+    said = audit("simulate", name, "--write-to-source", "--json")
+    assert said.code == 0, said
+    figures = said.figures
+    assert (figures["drill"], figures["rule"], figures["passed"]) == (name, rule, True)
+    assert figures["detected_after_seconds"] > 0
+    assert figures["recovered_after_seconds"] > 0
+    assert home.ask("select count(*) from ai_audit_logs") == rows
+    for table in ("ai_audit_logs", "ai_audit_capabilities", "ai_audit_capability_outcomes"):
+        assert home.published(f"select count(*) from analytics.{table} where capability like 'drill-%'") == [(0,)]
+    (line,) = (home.folder / "drills.jsonl").read_text().splitlines()
+    assert json.loads(line)["passed"] is True
