@@ -35,6 +35,10 @@ _BACKFILL_STATUS = """query($id: String!) { partitionBackfillOrError(backfillId:
 _RUNS = """query($filter: RunsFilter!) { runsOrError(filter: $filter, limit: 50) { ... on Runs { results {
     runId status tags { key value } } } } }"""
 
+_CHECKED = """query($asset: AssetKeyInput!, $check: String!) { assetCheckExecutions(
+    assetKey: $asset, checkName: $check, limit: 50) { evaluation {
+        timestamp success metadataEntries { label ... on TableMetadataEntry { table { records } } } } } }"""
+
 
 class Dev:
     """A running `audit dev`."""
@@ -105,6 +109,15 @@ class Dev:
         """Runs with these tags (`__` for `/`), newest first."""
         wanted = [{"key": key.replace("__", "/"), "value": value} for key, value in tags.items()]
         return self.ask(_RUNS, filter={"tags": wanted})["runsOrError"]["results"]
+
+    def evaluations(self, asset: str, check: str) -> list[dict[str, Any]]:
+        """What the UI lists of a check: `timestamp`, `success`, and the rows of its table as `worst`; newest first."""
+        listed = self.ask(_CHECKED, asset={"path": [asset]}, check=check)["assetCheckExecutions"]
+        evaluations = [one["evaluation"] for one in listed if one["evaluation"] is not None]
+        for one in evaluations:
+            tables = [entry["table"]["records"] for entry in one.pop("metadataEntries") if "table" in entry]
+            one["worst"] = [json.loads(record) for records in tables for record in records]
+        return evaluations
 
     def status_of(self, run_id: str) -> str:
         (run,) = self.ask(_RUNS, filter={"runIds": [run_id]})["runsOrError"]["results"]

@@ -1,5 +1,6 @@
 """What a newcomer does: `audit demo`, then `audit dev` over what it made; one home for both."""
 
+import json
 import re
 import subprocess
 import sys
@@ -170,6 +171,39 @@ def test_a_backfill_of_a_range_from_the_ui_is_one_run(demo: Demo, served: Dev, b
     assert until(lambda: demo.home.published(late) == [(5,)], 120)
     until(lambda: served.backfill_status(backfill)[0] != "REQUESTED", 120)
     assert served.backfill_status(backfill) == ("COMPLETED_SUCCESS", None)
+
+
+@pytest.mark.requirement("R39")
+@pytest.mark.parametrize(
+    ("drill", "check", "asset"),
+    [
+        ("new-capability", "new_capability", "ai_audit_capabilities"),
+        pytest.param("errors", "error_surge", "ai_audit_capability_outcomes", marks=pytest.mark.slow),
+        pytest.param("spike", "volume_spike", "ai_audit_capability_grid", marks=pytest.mark.slow),
+        pytest.param("drop", "volume_drop", "ai_audit_capability_grid", marks=pytest.mark.slow),
+        pytest.param("silence", "no_recent_logs", "ai_audit_total_grid", marks=pytest.mark.slow),
+    ],
+)
+def test_a_drill_is_seen_failing_and_recovering_in_the_ui(demo: Demo, served: Dev, drill: str, check: str, asset: str):
+    began = datetime.now(UTC).timestamp()
+    environment = {**demo.home.whole_environment()}
+    del environment["AI_AUDIT_SOURCE_URL"]
+    rows = demo.home.ask("select count(*) from ai_audit_logs")
+    command = [sys.executable, "-m", "audit_assets.cli", "simulate", drill, "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    outcome = json.loads(done.stdout)
+    assert (outcome["drill"], outcome["rule"], outcome["passed"]) == (drill, check, True)
+    assert min(outcome["detected_after_seconds"], outcome["recovered_after_seconds"]) > 0
+    seen = [one for one in served.evaluations(asset, check) if one["timestamp"] >= began]
+    failing = [not one["success"] and any("(sim)" in row["instance"] for row in one["worst"]) for one in seen]
+    assert any(failing), "in the environment of drills it failed"
+    assert not failing[0], "and is well there again"
+    assert demo.home.ask("select count(*) from ai_audit_logs") == rows
+    for table in ("ai_audit_logs", "ai_audit_capabilities", "ai_audit_capability_outcomes"):
+        assert demo.home.published(f"select count(*) from analytics.{table} where capability like 'drill-%'") == [(0,)]
+    kept = (demo.home.folder / "drills.jsonl").read_text().splitlines()
+    assert json.loads(kept[-1])["capability"] == outcome["capability"]
 
 
 def test_serving_changes_nothing_in_the_repository(served: Dev, changes_before: str):
