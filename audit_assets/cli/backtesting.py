@@ -190,14 +190,14 @@ def _by_instance(tested: list[_Backtested]) -> Table:
                 Text(", ".join(map(shown, one.instance)) or "all capabilities"),
                 f"{len(one.episodes):,}",
                 f"{one.alerts_a_week:.2f}",
-                _span_told(one.longest(each.ours.until)),
+                _span_told(one.longest),
             )
     return table
 
 
 def _span_told(span: timedelta) -> str:
     minutes = span // timedelta(minutes=1)
-    return "" if not minutes else f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
+    return "" if not minutes else f"{minutes / 60:,.1f} h" if minutes >= 60 else f"{minutes} min"
 
 
 def _figures(each: _Backtested) -> dict[str, Any]:
@@ -217,7 +217,7 @@ def _figures(each: _Backtested) -> dict[str, Any]:
                     "days": round(one.days, 3),
                     "alerts": len(one.episodes),
                     "alerts_a_week": round(one.alerts_a_week, 4),
-                    "longest_minutes": one.longest(history.until) / timedelta(minutes=1),
+                    "longest_minutes": one.longest / timedelta(minutes=1),
                     "opened_at": [episode.opened_at for episode in one.episodes],
                 }
                 for one in history.instances

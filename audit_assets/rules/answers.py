@@ -45,13 +45,13 @@ def answers(
         judged = rows.select(START, END, *table.grain, *_answered(rule, rows, table))
     except (ExpressionError, PolarsError, RuleError) as error:
         raise RuleError(f"{rule.id}: {error}") from error
+    if rule.no_data != "keep":
+        judged = judged.with_columns(pl.col(FIRES).fill_null(rule.no_data == "alert"))
     if rule.active == "business_hours":
         ends = judged.get_column(END)
         inside = {end: is_open(calendar, end - timedelta(microseconds=1)) for end in ends.unique()}
         at_work = ends.replace_strict(inside, return_dtype=pl.Boolean()) if inside else ends.cast(pl.Boolean)
         judged = judged.with_columns(pl.when(at_work).then(pl.col(FIRES)).alias(FIRES))
-    if rule.no_data != "keep":
-        judged = judged.with_columns(pl.col(FIRES).fill_null(rule.no_data == "alert"))
     return judged.sort(*table.grain, START)
 
 

@@ -21,20 +21,26 @@ _WEEK = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class InstanceHistory:
-    """One instance (environment and dimensions) over history: `days` judged, and the episodes that opened, in order."""
+    """One instance (environment and dimensions) over history: the `days` judged up to `until` (UTC), and the episodes
+    that opened, in order."""
 
     instance: tuple[str, ...]
     days: float
+    until: datetime
     episodes: tuple[Episode, ...]
 
     @property
     def alerts_a_week(self) -> float:
         return len(self.episodes) / self.days * 7 if self.days else 0.0
 
-    def longest(self, until: datetime) -> timedelta:
+    def end_of(self, episode: Episode) -> datetime:
+        """When it resolved; where it did not, `until`."""
+        return min(episode.resolved_at or self.until, self.until)
+
+    @property
+    def longest(self) -> timedelta:
         """The longest episode, one still open counted up to `until`."""
-        spans = [(episode.resolved_at or until) - episode.since for episode in self.episodes]
-        return max(spans, default=timedelta())
+        return max((self.end_of(episode) - episode.since for episode in self.episodes), default=timedelta())
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class History:
 
     @property
     def longest(self) -> timedelta:
-        return max((instance.longest(self.until) for instance in self.instances), default=timedelta())
+        return max((instance.longest for instance in self.instances), default=timedelta())
 
     @property
     def episodes(self) -> Iterator[Episode]:
@@ -96,7 +102,8 @@ def backtest(
     counted = told.filter(pl.col(END) > since) if since is not None else told
     spans = _spans(counted, list(table.grain))
     instances = tuple(
-        InstanceHistory(name, days, tuple(by_instance.get(name, ()))) for name, days in sorted(spans.items())
+        InstanceHistory(name, days, ended, tuple(by_instance.get(name, ())))
+        for name, (days, ended) in sorted(spans.items())
     )
     first = counted.get_column(START).min() if counted.height else None
     opened = [episode.opened_at for episodes in by_instance.values() for episode in episodes if episode.opened_at]
@@ -110,13 +117,11 @@ def backtest(
     )
 
 
-def _spans(told: pl.DataFrame, grain: list[str]) -> dict[tuple[str, ...], float]:
-    """Instance → days between its first and its last judged window; at least one window's."""
+def _spans(told: pl.DataFrame, grain: list[str]) -> dict[tuple[str, ...], tuple[float, datetime]]:
+    """Instance → days between its first and its last judged window, and that one's end."""
     span = (pl.col(END).max() - pl.col(START).min()).dt.total_seconds() / 86_400
-    if not grain:
-        return {(): float(told.select(span).item() or 0.0)} if told.height else {}
-    grouped = told.group_by(grain, maintain_order=True).agg(span.alias("days"))
-    return {tuple(_text(row[name]) for name in grain): row["days"] for row in grouped.iter_rows(named=True)}
+    grouped = told.group_by(grain or pl.lit(0), maintain_order=True).agg(span.alias("days"), pl.col(END).max())
+    return {tuple(_text(row[name]) for name in grain): (row["days"], row[END]) for row in grouped.iter_rows(named=True)}
 
 
 def _text(value: object) -> str:

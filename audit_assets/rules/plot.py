@@ -27,13 +27,18 @@ def plotted(facts: Mapping[str, pl.DataFrame], histories: Sequence[History], rul
     order = sorted(by_series, key=lambda key: -sum(len(one.episodes) for _, one in by_series[key]))[:MOST]
     if not order:
         return "<!doctype html><title>Nothing to draw</title><p>None of these rules judges calls by step.</p>"
-    figure = make_subplots(rows=len(order), cols=1, subplot_titles=[", ".join(key[1]) or "all" for key in order])
+    figure = make_subplots(
+        rows=len(order), cols=1, subplot_titles=[", ".join(key[1]) or "all" for key in order],
+        vertical_spacing=0.35 / len(order),
+    )  # fmt: skip
     for number, key in enumerate(order, 1):
         _draw(figure, number, facts[key[0]], key, by_series[key], rules)
+    for rule_id in sorted({history.rule_id for key in order for history, _ in by_series[key]}):
+        _explain_colour(figure, rules[rule_id])
     figure.update_layout(
-        height=60 + 240 * len(order), template="plotly_white", hovermode="x", bargap=0, margin={"t": 60, "l": 60},
+        height=100 + 220 * len(order), template="plotly_white", hovermode="x", bargap=0, margin={"t": 90, "l": 60},
         title="Calls a step, what was expected, and what fired (UTC)",
-        legend={"orientation": "h", "y": 1.0, "x": 1, "xanchor": "right", "yanchor": "bottom"},
+        legend={"orientation": "h", "y": 1.0, "yref": "container", "x": 1, "xanchor": "right", "yanchor": "top"},
     )  # fmt: skip
     return figure.to_html(include_plotlyjs=True, full_html=True)
 
@@ -67,12 +72,17 @@ def _draw(
     for history, one in judged:
         rule = rules[history.rule_id]
         for episode in one.episodes:
-            _band(figure, row, episode.since, episode.resolved_at or history.until, rule)
+            _band(figure, row, episode.since, one.end_of(episode), rule)
 
 
 def _band(figure: go.Figure, row: int, start: datetime, end: datetime, rule: Rule) -> None:
     figure.add_vrect(
         x0=start, x1=end, fillcolor=rule.colour, opacity=0.25, line_width=1, line_color=rule.colour,
         row=row, col=1,  # pyright: ignore[reportArgumentType] (numbers, whatever the stubs say)
-        annotation={"text": rule.id, "font": {"size": 9, "color": rule.colour}}, annotation_position="top left",
     )  # fmt: skip
+
+
+def _explain_colour(figure: go.Figure, rule: Rule) -> None:
+    """A place in the legend; bands have none, and their names would lie over one another."""
+    marker = {"symbol": "square", "size": 12, "color": rule.colour, "opacity": 0.5}
+    figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name=rule.id, marker=marker), row=1, col=1)
