@@ -57,11 +57,15 @@ SHOTS = (
     Shot("mart", "/assets/ai_audit_daily", "One row per day"),
     Shot("partitions", "/assets/ai_audit_logs?view=partitions&partition={yesterday}", "records_synced"),
     Shot("checks", "/assets/ai_audit_capability_grid?view=checks&checkDetail=volume_spike", "Latest execution"),
+    Shot(
+        "drill", "/assets/ai_audit_capabilities?view=checks&checkDetail=new_capability", "Latest execution",
+        ("Execution history",),
+    ),
     Shot("runs", "/runs", "audit_sync"),
     Shot("backfills", "/runs?view=backfills", "7 partitions"),
     Shot("timeline", "/overview/activity/timeline", "audit_sync", ("1hr",)),
     Shot("automation", "/automation", "nightly_repair"),
-)
+)  # fmt: skip
 
 
 class PicturesError(Exception):
@@ -79,16 +83,15 @@ def chromium() -> str:
 
 @contextmanager
 def _served(folder: Path) -> Iterator[Dev]:
-    """The demo's data in a home of their own, a backfill over a part of them, and `audit dev`."""
+    """The demo's data in a home of their own, a backfill over a part of them, a drill, and `audit dev`."""
     bare = Home(folder / "home", None, f"http://localhost:{free_port()}")
+
+    def run(command: str) -> None:
+        arguments = [sys.executable, "-m", "audit_assets.cli", *command.split()]
+        subprocess.run(arguments, env=bare.whole_environment(), stdout=subprocess.DEVNULL, check=True)
+
     try:
-        command = f"demo --no-serve --days {DAYS} --rows-per-day 1500"
-        subprocess.run(
-            [sys.executable, "-m", "audit_assets.cli", *command.split()],
-            env=bare.whole_environment(),
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+        run(f"demo --no-serve --days {DAYS} --rows-per-day 1500")
         with dev(bare.whole_environment(), folder / "dev.log") as running:
             today = datetime.now(UTC).date()
             days = [(today - timedelta(days=number)).isoformat() for number in range(12, 5, -1)]
@@ -97,6 +100,7 @@ def _served(folder: Path) -> Iterator[Dev]:
             # The rules are judged by the run after it; until then their checks read as not evaluated.
             judged = len(_batches(running))
             until(lambda: len(_batches(running)) > judged, 300)
+            run("simulate new-capability")
             yield running
     finally:
         embedded.remove(bare.folder / "postgres")

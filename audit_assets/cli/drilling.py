@@ -105,10 +105,10 @@ def _from_trouble_to_nothing(settings: Settings, url: str, drill: Drill) -> Dril
     try:
         return _run(settings, url, drill)
     finally:
-        gone = remove(url, drill)
+        remove(url, drill)
         _forget(settings, drill)
         _build(settings, drill.first_day.date())
-        err.print(f"cleaned up: {gone:,} made rows are gone from the source and the warehouse")
+        err.print("cleaned up: no made row is left in the source and the warehouse")
 
 
 def _run(settings: Settings, url: str, drill: Drill) -> DrillOutcome:
