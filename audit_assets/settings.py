@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     routing_file: ProjectPath = Field(
         PROJECT_ROOT / "observability/alerts/routing.yaml", validation_alias="AI_AUDIT_ROUTING"
     )
+    configured_ledger_url: SecretStr | None = Field(None, validation_alias="AI_AUDIT_LEDGER_URL")
     dashboard_url: str = Field("", validation_alias="AI_AUDIT_DASHBOARD_URL")
     app_url: str = Field("", validation_alias="AI_AUDIT_APP_URL")
     docs_url: str = Field("docs", validation_alias="AI_AUDIT_DOCS_URL")
@@ -61,6 +62,14 @@ class Settings(BaseSettings):
     @property
     def snapshot_folder(self) -> Path:
         return self.home / "published"
+
+    @property
+    def ledger_url(self) -> str:
+        """Where alerts are remembered: SQLite below the local folder, unless told otherwise. It may hold a password:
+        never log it."""
+        if self.configured_ledger_url is not None:
+            return self.configured_ledger_url.get_secret_value()
+        return f"sqlite:///{self.home / 'alerts.db'}"
 
     @property
     def postgres_folder(self) -> Path:

@@ -1,0 +1,154 @@
+"""What is on record of open episodes, read and written as values; no decision is made here."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.engine import Connection
+
+from audit_assets.alerting.ledger import alerts, evaluations, events, groups
+from audit_assets.alerting.story import Told
+from audit_assets.alerting.transitions import Instance
+
+_FIGURES = ("value", "baseline", "threshold", "delta_percent", "peak", "window_start", "window_end", "way")
+
+
+@dataclass(frozen=True, slots=True)
+class OnRecord:
+    """An episode as the ledger holds it. `as_of`: what the facts were known up to when it was last spoken of."""
+
+    told: Told
+    rule_id: str
+    group_key: str
+    as_of: datetime
+    in_summary: bool
+
+    @property
+    def instance(self) -> Instance:
+        return Instance(self.rule_id, self.told.environment, self.told.dimensions)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One judging of one rule: its outcome, and what a reader needs to find the run."""
+
+    id: str
+    rule_id: str
+    as_of: datetime
+    window_end: datetime | None
+    at: datetime
+    outcome: str
+    open: int
+    said: str | None
+    run_id: str
+
+
+def open_episodes(connection: Connection, rule_id: str | None = None) -> list[OnRecord]:
+    """Open episodes, of one rule where it is named, oldest first."""
+    chosen = select(alerts).where(alerts.c.resolved_at.is_(None)).order_by(alerts.c.opened_at, alerts.c.key)
+    if rule_id is not None:
+        chosen = chosen.where(alerts.c.rule_id == rule_id)
+    return [_on_record(row) for row in connection.execute(chosen)]
+
+
+def of_group(connection: Connection, group_key: str) -> list[OnRecord]:
+    """All episodes of a message, those furthest from what is usual first."""
+    found = [_on_record(row) for row in connection.execute(select(alerts).where(alerts.c.group_key == group_key))]
+    return sorted(found, key=lambda one: (one.told.state == "resolved", -_distance(one.told), one.told.key))
+
+
+def next_number(connection: Connection, fingerprint: str) -> int:
+    """The number of the next episode of an instance, from 1."""
+    last = connection.execute(select(func.max(alerts.c.number)).where(alerts.c.fingerprint == fingerprint)).scalar()
+    return (last or 0) + 1
+
+
+def add(connection: Connection, one: OnRecord, *, fingerprint: str, number: int, severity: str, run_id: str) -> None:
+    told = one.told
+    connection.execute(
+        insert(alerts).values(
+            key=told.key, rule_id=one.rule_id, environment=told.environment, fingerprint=fingerprint, number=number,
+            dimensions=json.dumps(dict(told.dimensions), ensure_ascii=False), state=told.state, severity=severity,
+            since=told.since, opened_at=told.opened_at, group_key=one.group_key, as_of=one.as_of, run_id=run_id,
+            in_summary=one.in_summary, **{name: getattr(told, name) for name in _FIGURES},
+        )
+    )  # fmt: skip
+
+
+def renew(connection: Connection, told: Told, as_of: datetime) -> None:
+    """The state and figures of an episode as they are now."""
+    values = {name: getattr(told, name) for name in _FIGURES}
+    ended = {"resolved_at": told.resolved_at, "resolve_reason": told.resolve_reason}
+    connection.execute(
+        update(alerts).where(alerts.c.key == told.key).values(state=told.state, as_of=as_of, **ended, **values)
+    )
+
+
+def note(connection: Connection, told: Told, kind: str, evaluation: Evaluation, said: str | None = None) -> None:
+    """Appends what happened to an episode; the same of the same evaluation is not written twice."""
+    same = (events.c.key == told.key, events.c.kind == kind, events.c.evaluation == evaluation.id)
+    if connection.execute(select(events.c.id).where(*same)).first():
+        return
+    values = {"at": evaluation.at, "value": told.value, "said": said, "run_id": evaluation.run_id}
+    connection.execute(insert(events).values(key=told.key, kind=kind, evaluation=evaluation.id, **values))
+
+
+def last_evaluation(connection: Connection, rule_id: str) -> Row[Any] | None:
+    """The newest evaluation of a rule that counted."""
+    counted = evaluations.c.outcome.in_(("judged", "not_ready"))
+    chosen = select(evaluations).where(evaluations.c.rule_id == rule_id, counted)
+    return connection.execute(chosen.order_by(evaluations.c.as_of.desc(), evaluations.c.at.desc()).limit(1)).first()
+
+
+def failures_in_a_row(connection: Connection, rule_id: str, at_most: int) -> int:
+    """How many of the newest evaluations of a rule failed without another between them, counted up to `at_most`."""
+    chosen = select(evaluations.c.outcome).where(evaluations.c.rule_id == rule_id)
+    newest = connection.execute(chosen.order_by(evaluations.c.at.desc()).limit(at_most)).scalars().all()
+    return next((number for number, outcome in enumerate(newest) if outcome != "failed"), len(newest))
+
+
+def is_known(connection: Connection, evaluation_id: str) -> bool:
+    return connection.execute(select(evaluations.c.id).where(evaluations.c.id == evaluation_id)).first() is not None
+
+
+def keep(connection: Connection, evaluation: Evaluation) -> None:
+    fields = ("id", "rule_id", "as_of", "window_end", "at", "outcome", "open", "said", "run_id")
+    connection.execute(insert(evaluations).values({name: getattr(evaluation, name) for name in fields}))
+
+
+def open_group(connection: Connection, rule_id: str, environment: str, since: datetime) -> str | None:
+    """The message of this rule and environment that began at `since` or later and is not over, the newest first."""
+    is_open = select(alerts.c.key).where(alerts.c.group_key == groups.c.key, alerts.c.resolved_at.is_(None)).exists()
+    mine = (groups.c.rule_id == rule_id, groups.c.environment == environment, groups.c.opened_at >= since)
+    return connection.execute(
+        select(groups.c.key).where(*mine, is_open).order_by(groups.c.opened_at.desc()).limit(1)
+    ).scalar()
+
+
+def add_group(
+    connection: Connection, key: str, rule_id: str, environment: str, at: datetime, rule: Mapping[str, Any]
+) -> None:
+    if connection.execute(select(groups.c.key).where(groups.c.key == key)).first() is None:
+        values = {"environment": environment, "opened_at": at, "rule": json.dumps(rule)}
+        connection.execute(insert(groups).values(key=key, rule_id=rule_id, **values))
+
+
+def rule_of_group(connection: Connection, key: str) -> Mapping[str, Any]:
+    return json.loads(connection.execute(select(groups.c.rule).where(groups.c.key == key)).scalar_one())
+
+
+def _on_record(row: Row[Any]) -> OnRecord:
+    told = Told(
+        key=row.key, environment=row.environment, dimensions=tuple(json.loads(row.dimensions).items()),
+        state=row.state, since=row.since, opened_at=row.opened_at, resolved_at=row.resolved_at,
+        resolve_reason=row.resolve_reason, **{name: getattr(row, name) for name in _FIGURES},
+    )  # fmt: skip
+    return OnRecord(told, row.rule_id, row.group_key, row.as_of, row.in_summary)
+
+
+def _distance(told: Told) -> float:
+    usual = told.baseline if told.baseline is not None else told.threshold
+    return abs(told.value - usual) if told.value is not None and usual is not None else 0.0

@@ -1,0 +1,72 @@
+"""The outbox's rows to Slack, PagerDuty or, where no token is set, the console."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from rich.console import Console
+
+from audit_assets.alerting.outbox import Delivery
+from audit_assets.alerting.outcome import Outcome
+
+
+class Slack(Protocol):
+    """What is needed of a Slack client; slack_client has one."""
+
+    def post(
+        self, channel: str, message: Mapping[str, Any], delivery_id: str, thread_ts: str | None = None
+    ) -> Outcome: ...
+    def edit(self, reference: str, message: Mapping[str, Any]) -> Outcome: ...
+    def find(self, channel: str, delivery_id: str, since: datetime, thread_ts: str | None = None) -> Outcome | None: ...
+
+
+class PagerDuty(Protocol):
+    """What is needed of a PagerDuty client; pagerduty_client has one."""
+
+    def send(self, event: Mapping[str, Any]) -> Outcome: ...
+
+
+class SlackSender:
+    """Posts, edits and answers in threads. A message that may be there is looked for by its metadata first; where the
+    token may not read the channel, it is posted again."""
+
+    def __init__(self, client: Slack) -> None:
+        self._client = client
+
+    def send(self, delivery: Delivery, posted: str | None) -> Outcome:
+        channel = delivery.target.partition(":")[2]
+        if delivery.action == "edit":
+            if posted is None:
+                return Outcome("refused", "there is no message to change")
+            return self._client.edit(posted, delivery.payload)
+        thread = posted.partition(":")[2] if posted is not None and delivery.action == "reply" else None
+        if delivery.maybe_taken and delivery.first_attempt_at is not None:
+            # By its id, where one is known: the name of a channel is enough to write into it, and not to read it.
+            place = posted.partition(":")[0] if posted is not None else channel
+            found = self._client.find(place, delivery.id, delivery.first_attempt_at, thread)
+            if found is not None and found.kind in ("sent", "retry", "uncertain"):
+                return found
+        return self._client.post(channel, delivery.payload, delivery.id, thread)
+
+
+class PagerDutySender:
+    """Events carry their dedup key: sent twice they are one."""
+
+    def __init__(self, client: PagerDuty) -> None:
+        self._client = client
+
+    def send(self, delivery: Delivery, posted: str | None) -> Outcome:
+        return self._client.send(delivery.payload)
+
+
+class ConsoleSender:
+    """Says on the console what would be sent; for places without tokens."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def send(self, delivery: Delivery, posted: str | None) -> Outcome:
+        text = delivery.payload.get("text") or delivery.payload.get("payload", {}).get("summary")
+        said = text or f"{delivery.payload.get('event_action', delivery.action)} {delivery.alert_key or ''}"
+        self._console.print(f"→ {delivery.target} {delivery.action}: {said}", markup=False, highlight=False)
+        return Outcome("sent", "written to the console", "console")

@@ -1,0 +1,141 @@
+"""What is to be told of a change, and to whom: rows for the outbox, in the transaction of the change itself."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.engine import Connection
+
+from audit_assets.alerting import outbox, pagerduty_event, slack_message
+from audit_assets.alerting.ledger import alerts, deliveries
+from audit_assets.alerting.outbox import Entry
+from audit_assets.alerting.record import Evaluation
+from audit_assets.alerting.story import Story, Told
+from audit_assets.rules.model import Rule
+from audit_assets.rules.routing import Routing
+
+PAGERDUTY, SLACK = "pagerduty", "slack"
+
+# PagerDuty alerts of one message; the rest is told by one more that counts them.
+_ALERTS_A_GROUP = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Tale:
+    """What changed in one message: the episodes that opened and those that closed."""
+
+    rule: Rule
+    group_key: str
+    opened: tuple[Told, ...]
+    closed: tuple[Told, ...]
+
+
+def targets_of(rule: Rule, routing: Routing) -> list[str]:
+    """Whom a rule tells, each once: `pagerduty:SERVICE` and `slack:#CHANNEL`."""
+    told: list[str] = []
+    for route in (routing.routes[name] for name in rule.routes if name in routing.routes):
+        if route.pagerduty is not None:
+            told.append(f"{PAGERDUTY}:{route.pagerduty.service}")
+        if route.slack is not None:
+            told.append(f"{SLACK}:{route.slack}")
+    return list(dict.fromkeys(told))
+
+
+def tell(connection: Connection, story: Story, tale: Tale, routing: Routing, evaluation: Evaluation) -> None:
+    """Puts what changed into the outbox. Whom a rule tells is decided when its message begins: an episode is closed
+    where it was opened, whatever the routes say by then."""
+    known = connection.execute(
+        select(deliveries.c.target).where(deliveries.c.group_key == tale.group_key).distinct()
+    ).scalars()
+    for target in dict.fromkeys((*known, *(targets_of(tale.rule, routing) if tale.opened else ()))):
+        if target.startswith(f"{PAGERDUTY}:"):
+            _page(connection, story, tale, target, evaluation)
+        else:
+            _post(connection, story, tale, target, evaluation)
+
+
+def _post(connection: Connection, story: Story, tale: Tale, target: str, evaluation: Evaluation) -> None:
+    """One message a group: posted once, edited as it grows, answered in its thread where an episode closes."""
+    stream, now = f"{tale.group_key}|{target}", story.now
+    post = Entry(
+        stream, target, "post", tale.rule.id, tale.group_key, slack_message.message(story),
+        fallback=slack_message.minimal(story), group_key=tale.group_key,
+    )  # fmt: skip
+    posted = outbox.first_of(connection, stream, "post")
+    if posted is None:
+        outbox.enqueue(connection, post, now)
+    elif not outbox.is_untold(posted):
+        if posted.status in ("superseded", "dead"):  # there is no message to change
+            return
+        outbox.supersede(connection, now, deliveries.c.stream == stream, deliveries.c.action == "edit")
+        outbox.enqueue(connection, replace(post, action="edit", about=evaluation.id), now)
+        if tale.closed:
+            reply = slack_message.reply(story, tale.closed)
+            answer = replace(post, action="reply", about=evaluation.id, payload=reply, fallback=None)
+            outbox.enqueue(connection, answer, now)
+    elif story.is_over:
+        outbox.supersede(connection, now, deliveries.c.stream == stream)
+    else:
+        outbox.rewrite(connection, posted.seq, post.payload, slack_message.minimal(story))
+
+
+def _page(connection: Connection, story: Story, tale: Tale, target: str, evaluation: Evaluation) -> None:
+    """An alert an episode, up to a number; the rest of a message in one that counts them."""
+    for told in tale.closed:
+        _resolve(connection, tale, target, told.key, evaluation)
+    room = max(_ALERTS_A_GROUP - _told_apart(connection, tale, target), 0)
+    for told in tale.opened[:room]:
+        event = pagerduty_event.trigger(story, told)
+        entry = _trigger(tale, target, told.key, event, about=told.key)
+        outbox.enqueue(connection, replace(entry, alert_key=told.key), story.now)
+    rest = tale.opened[room:]
+    if rest:
+        _in_summary(connection, rest)
+    _summarise(connection, story, tale, target, evaluation, grew=bool(rest))
+
+
+def _trigger(tale: Tale, target: str, key: str, event: Mapping[str, Any], about: str) -> Entry:
+    return Entry(
+        f"{key}|{target}", target, "trigger", tale.rule.id, about, event,
+        fallback=pagerduty_event.minimal(event), group_key=tale.group_key,
+    )  # fmt: skip
+
+
+def _resolve(connection: Connection, tale: Tale, target: str, key: str, evaluation: Evaluation) -> None:
+    """A resolve goes out where its trigger did, or may have."""
+    stream = f"{key}|{target}"
+    trigger = outbox.first_of(connection, stream, "trigger")
+    if trigger is None or trigger.status in ("superseded", "dead"):
+        return
+    if outbox.is_untold(trigger):
+        outbox.supersede(connection, evaluation.at, deliveries.c.stream == stream)
+        return
+    alert_key = trigger.alert_key
+    entry = Entry(stream, target, "resolve", tale.rule.id, key, pagerduty_event.resolve(key), None, alert_key,
+                  tale.group_key)  # fmt: skip
+    outbox.enqueue(connection, entry, evaluation.at)
+
+
+def _told_apart(connection: Connection, tale: Tale, target: str) -> int:
+    mine = (deliveries.c.group_key == tale.group_key, deliveries.c.target == target, deliveries.c.action == "trigger")
+    return len(connection.execute(select(deliveries.c.seq).where(*mine, deliveries.c.alert_key.is_not(None))).all())
+
+
+def _in_summary(connection: Connection, rest: Iterable[Told]) -> None:
+    keys = [told.key for told in rest]
+    connection.execute(update(alerts).where(alerts.c.key.in_(keys)).values(in_summary=True))
+
+
+def _summarise(
+    connection: Connection, story: Story, tale: Tale, target: str, evaluation: Evaluation, grew: bool
+) -> None:
+    key = f"{tale.group_key}/summary"
+    mine = (alerts.c.group_key == tale.group_key, alerts.c.in_summary.is_(True), alerts.c.resolved_at.is_(None))
+    left = len(connection.execute(select(alerts.c.key).where(*mine)).all())
+    if not left:
+        _resolve(connection, tale, target, key, evaluation)
+    elif grew:
+        environment = story.told[0].environment
+        event = pagerduty_event.summary_trigger(tale.rule, environment, left, key, story)
+        outbox.enqueue(connection, _trigger(tale, target, key, event, about=evaluation.id), evaluation.at)
