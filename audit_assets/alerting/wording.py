@@ -8,7 +8,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from audit_assets.alerting.links import Links
 from audit_assets.alerting.outside_text import shown
+from audit_assets.alerting.story import Told
 from audit_assets.rules.model import Figures, Rule, Unit
 
 EVERYTHING = "all capabilities"
@@ -105,6 +107,14 @@ def window(start: datetime, end: datetime, now: datetime) -> str:
         last = f"{end:%Y-%m-%d %H:%M}"
     running = f", still running at {at:%H:%M}" if at < end else ""
     return f"{start:%Y-%m-%d %H:%M} to {last} UTC{running}"
+
+
+def raw_logs(links: Links, told: Told) -> str:
+    """Where its calls are listed; empty where it is about no calls. A moment's window reaches a day back."""
+    capability = told.dimension("capability")
+    if told.window_start < told.window_end:
+        return links.raw_logs(capability, told.window_start, told.window_end)
+    return links.raw_logs(capability, told.window_end - timedelta(days=1), told.window_end) if capability else ""
 
 
 def moment(at: datetime, now: datetime) -> str:
