@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +22,22 @@ def _from_project_root(value: Any) -> Any:
 
 
 ProjectPath = Annotated[Path, BeforeValidator(_from_project_root)]
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value.strip())
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("not an http:// or https:// address")
+    return value.strip().rstrip("/")
+
+
+def _slack_base_url(value: str) -> str:
+    return f"{_web_address(value)}/"
+
+
+def _events_url(value: str) -> str:
+    """PagerDuty's documentation names the address with its path, its region's host without one: both are taken."""
+    return _web_address(value).removesuffix("/v2/enqueue").rstrip("/")
 
 
 class Settings(BaseSettings):
@@ -49,6 +66,15 @@ class Settings(BaseSettings):
     app_url: str = Field("", validation_alias="AI_AUDIT_APP_URL")
     docs_url: str = Field("docs", validation_alias="AI_AUDIT_DOCS_URL")
     dagster_url: str = Field("http://localhost:3333", validation_alias="AI_AUDIT_DAGSTER_URL")
+
+    slack_token: SecretStr | None = Field(None, validation_alias="SLACK_BOT_TOKEN")
+    slack_base_url: Annotated[str, AfterValidator(_slack_base_url)] = Field(
+        "https://slack.com/api/", validation_alias="SLACK_BASE_URL"
+    )
+    pagerduty_routing_key: SecretStr | None = Field(None, validation_alias="PAGERDUTY_ROUTING_KEY")
+    pagerduty_events_url: Annotated[str, AfterValidator(_events_url)] = Field(
+        "https://events.pagerduty.com", validation_alias="PAGERDUTY_EVENTS_URL"
+    )
 
     @property
     def duckdb_path(self) -> Path:

@@ -114,3 +114,36 @@ def test_the_embedded_source_is_found_by_the_address_it_left(monkeypatch: pytest
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres/url").write_text(SECRET + "\n")
     assert read().source_url == SECRET
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize("path", ["", "/v2/enqueue"])
+def test_pagerdutys_address_is_taken_with_and_without_its_path(monkeypatch: pytest.MonkeyPatch, path: str, slash: str):
+    assert read().pagerduty_events_url == "https://events.pagerduty.com"
+    monkeypatch.setenv("PAGERDUTY_EVENTS_URL", f"https://events.eu.pagerduty.com{path}{slash}")
+    assert read().pagerduty_events_url == "https://events.eu.pagerduty.com"
+
+
+def test_slacks_address_ends_with_a_slash(monkeypatch: pytest.MonkeyPatch):
+    assert read().slack_base_url == "https://slack.com/api/"
+    monkeypatch.setenv("SLACK_BASE_URL", "http://127.0.0.1:4000/api")
+    assert read().slack_base_url == "http://127.0.0.1:4000/api/"
+
+
+@pytest.mark.parametrize("name", ["SLACK_BASE_URL", "PAGERDUTY_EVENTS_URL"])
+@pytest.mark.parametrize("value", ["events.pagerduty.com", "file:///etc/passwd", "https://"])
+def test_an_address_nothing_can_be_posted_to_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"^{name}: .*not an http"):
+        read()
+
+
+def test_the_senders_secrets_are_in_no_repr_and_no_dump(monkeypatch: pytest.MonkeyPatch):
+    assert (read().slack_token, read().pagerduty_routing_key) == (None, None)
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-open-sesame")
+    monkeypatch.setenv("PAGERDUTY_ROUTING_KEY", "key-open-sesame")
+    settings = read()
+    assert settings.slack_token is not None
+    assert settings.slack_token.get_secret_value() == "xoxb-open-sesame"
+    for shown in (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()):
+        assert "open-sesame" not in shown

@@ -11,11 +11,12 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from audit_assets.alerting import wording
 from audit_assets.alerting.links import Links
 from audit_assets.alerting.outside_text import shown
 from audit_assets.rules.episode import Finding
 from audit_assets.rules.judge import Failure, Judgement, Verdict
-from audit_assets.rules.model import Rule, RuleSet, Unit
+from audit_assets.rules.model import Rule, RuleSet
 
 LISTED = 10  # the worst so many of a message; the rest is counted
 
@@ -85,7 +86,12 @@ def render_findings(rule: Rule, findings: tuple[Finding, ...], links: Links, now
     parts: list[RenderableType] = [title, Text.assemble((_name(worst), "bold"), ": ", _how_much(rule, worst))]
     if len(findings) > 1:
         parts.append(_others(rule, findings[1:]))
-    facts = _labelled([("Window", _window(worst, now)), ("Limit", Text(_limit(rule, worst)))])
+    facts = _labelled(
+        [
+            ("Window", Text(wording.window(worst.window_start, worst.window_end, now))),
+            ("Limit", Text(_limit(rule, worst))),
+        ]
+    )
     steps = [
         ("Dashboard", links.dashboard(worst.dimension("capability"))),
         ("Runbook", links.runbook(rule.runbook)),
@@ -99,48 +105,35 @@ def _by_window(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _name(finding: Finding) -> str:
-    names = ", ".join(shown(value) for _, value in finding.dimensions) or "all capabilities"
+    names = wording.subject(finding)
     aside = finding.environment not in (None, "live")
     return f"[DRILL] {names}" if aside else names
 
 
 def _how_much(rule: Rule, finding: Finding) -> Text:
-    way, unit = rule.ways[finding.way], rule.form.unit
-    said = _figure(finding.value, unit)
-    if way.value_is is not None:
-        said += f" {way.value_is}"
-    if way.baseline_is is not None:
-        said += f", usually {_figure(finding.baseline, unit)} ({way.baseline_is})"
-    return Text.assemble(said, *(["  ", (_delta(finding), "bold")] if finding.delta_percent is not None else []))
+    delta = wording.delta(finding)
+    return Text.assemble(wording.how_much(rule, finding), *(["  ", (delta, "bold")] if delta else []))
 
 
 def _others(rule: Rule, findings: tuple[Finding, ...]) -> RenderableType:
     """The rest of a message as a table."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
     table.add_column("also", overflow="fold")
-    figures = ("value", "usual", "delta") if rule.form.baseline is not None else ("value",)
-    for figure in figures:
-        table.add_column(figure, justify="right", no_wrap=True)
+    columns = ("value", "usual", "delta") if rule.form.baseline is not None else ("value",)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
     for finding in findings[: LISTED - 1]:
         unit = rule.form.unit
-        cells = (_figure(finding.value, unit), _figure(finding.baseline, unit), _delta(finding))
-        table.add_row(Text(_name(finding)), *cells[: len(figures)])
+        figures = (wording.figure(finding.value, unit), wording.figure(finding.baseline, unit))
+        cells = (*figures, wording.delta(finding))
+        table.add_row(Text(_name(finding)), *cells[: len(columns)])
     if len(findings) > LISTED - 1:
         table.add_row(f"and {len(findings) - LISTED + 1} more")
     return table
 
 
-def _window(finding: Finding, now: datetime) -> Text:
-    start, end, at = finding.window_start, finding.window_end, now.astimezone(UTC)
-    if start == end:
-        return Text(f"{start:%Y-%m-%d %H:%M} UTC")
-    last = "24:00" if end.date() != start.date() and f"{end:%H:%M}" == "00:00" else f"{end:%H:%M}"
-    running = f", still running at {at:%H:%M}" if at < end else ""
-    return Text(f"{start:%Y-%m-%d %H:%M} to {last} UTC{running}")
-
-
 def _limit(rule: Rule, finding: Finding) -> str:
-    return f"{_figure(finding.threshold, rule.form.unit)}  ({rule.ways[finding.way].fires_when})"
+    return f"{wording.figure(finding.threshold, rule.form.unit)}  ({wording.way_of(rule, finding).fires_when})"
 
 
 def _labelled(pairs: list[tuple[str, Text]]) -> Iterator[Text]:
@@ -148,20 +141,6 @@ def _labelled(pairs: list[tuple[str, Text]]) -> Iterator[Text]:
         line = Text.assemble((f"{label:<10}", "dim"), text)
         line.no_wrap = True
         yield line
-
-
-def _figure(value: float | None, unit: Unit) -> str:
-    if value is None:
-        return "not known"
-    if unit == "share":
-        return f"{value * 100:,.1f} %"
-    if unit == "minutes":
-        return f"{value:,.0f} min"
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
-
-
-def _delta(finding: Finding) -> str:
-    return "" if finding.delta_percent is None else f"{finding.delta_percent:+,.0f} %"
 
 
 def _failure(failure: Failure) -> RenderableType:
@@ -178,19 +157,17 @@ def _summary(verdicts: Sequence[Verdict], now: datetime) -> Text:
     failed = len(verdicts) - len(judgements)
     unjudged = sum(judgement.unjudgeable for judgement in judgements)
     held_back = sum(judgement.held_back for judgement in judgements)
-    said = f"{_counted(findings, 'finding')}" if findings else "Nothing fires"
-    said += f": {_counted(len(judgements), 'rule')} over {_counted(_judged(judgements), 'row')}"
+    said = wording.counted(findings, "finding") if findings else "Nothing fires"
+    said += f": {wording.counted(len(judgements), 'rule')} over {wording.counted(_judged(judgements), 'row')}"
     said += f", {unjudged:,} without enough data" if unjudged else ""
     said += f", {held_back:,} held back by a gate" if held_back else ""
-    said += f", {_counted(len(judgements) - len(ready), 'rule')} not ready" if len(ready) < len(judgements) else ""
-    said += f", {_counted(failed, 'rule')} not judging" if failed else ""
+    said += (
+        f", {wording.counted(len(judgements) - len(ready), 'rule')} not ready" if len(ready) < len(judgements) else ""
+    )
+    said += f", {wording.counted(failed, 'rule')} not judging" if failed else ""
     said += f"; {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     return Text(said, style="" if findings or failed else "dim", no_wrap=True, overflow="ignore")
 
 
 def _judged(judgements: Sequence[Judgement]) -> int:
     return sum(judgement.judged for judgement in judgements)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,7 +1,8 @@
-"""Where a message leads: the dashboard of a capability and the runbook of a rule, encoded."""
+"""Where a message leads: dashboard and raw logs of a capability, the runbook of a rule, encoded."""
 
 from dataclasses import dataclass
-from urllib.parse import quote
+from datetime import UTC, datetime
+from urllib.parse import quote, urlsplit
 
 RUNBOOK_PAGE = "INGESTION_WORKFLOW.md"
 
@@ -20,7 +21,28 @@ class Links:
         chosen = quote(capability, safe="", errors="replace")
         return f"{self.dashboard_url.rstrip('/')}/audit-overview?capability={chosen}"
 
+    def raw_logs(self, capability: str, start: datetime, end: datetime) -> str:
+        """The audit log's rows of one capability (empty: of all) and of [start, end), UTC."""
+        if not self.dashboard_url:
+            return ""
+        asked = {"capability": capability, "from": _instant(start), "to": _instant(end)}
+        query = "&".join(f"{name}={quote(text, safe='', errors='replace')}" for name, text in asked.items() if text)
+        return f"{self.dashboard_url.rstrip('/')}/audit-log?{query}"
+
     def runbook(self, anchor: str) -> str:
         if not self.docs_url:
             return ""
         return f"{self.docs_url.rstrip('/')}/{RUNBOOK_PAGE}#{quote(anchor, safe='')}"
+
+
+def is_web_address(link: str) -> bool:
+    """Whether a message may lead there: `docs/…`, a file of the repository, is an address on a terminal only."""
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and link.isprintable() and " " not in link
+
+
+def _instant(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,98 @@
+"""Stories that the tests of messages are about, made by hand: one a shipped rule, and a night of several."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from audit_assets.alerting.links import Links
+from audit_assets.alerting.story import Contributor, Story, Told
+from audit_assets.rules.model import Rule
+from audit_assets_tests.rules.made import LAST_STEP, NOW, shipped
+
+LINKS = Links("https://bi.example", "https://docs.example")
+SINCE = datetime.fromisoformat("2026-11-23T12:45:00Z")
+STEP_END = LAST_STEP + timedelta(minutes=15)
+
+# Rule → way, value, baseline, threshold, and the values of the last windows.
+FIGURES: dict[str, tuple[str, float, float | None, float, tuple[float | None, ...]]] = {
+    "volume_spike": ("", 1742, 399, 625, (380, 402, 395, 410, 388, None, 640, 905, 1310, 1742)),
+    "volume_drop": ("low_two_hours", 31, 204, 118, (210, 198, 205, 201, 120, 88, 31)),
+    "total_volume_spike": ("busy_hour", 5210, 2104, 3950, (2080, 2110, 2231, 3105, 4402, 5210)),
+    "total_volume_drop": ("", 0, 1980, 1240, (1990, 1975, 1204, 310, 0, 0, 0)),
+    "no_recent_logs": ("", 135, None, 120, (30, 60, 90, 120, 135)),
+    "error_surge": ("", 0.214, 0.012, 0.05, (0.01, 0.012, 0.011, 0.06, 0.18, 0.214)),
+    "total_error_surge": ("", 0.083, 0.011, 0.05, (0.01, 0.012, 0.011, 0.04, 0.06, 0.083)),
+    "unknown_status": ("", 0.0725, None, 0.01, (0.0, 0.002, 0.02, 0.0725)),
+    "new_capability": ("", 2, None, 60, ()),
+    "freshness_slo": ("", 7.2, None, 5, (0.5, 1.1, 2.3, 5.2, 7.2)),
+    "sync_failed": ("", 3, None, 3, (0, 1, 2, 3)),
+    "long_transaction": ("", 22, 15, 15, (2, 7, 12, 17, 22)),
+}
+
+
+def told(rule: Rule, **changes: Any) -> Told:
+    """An episode of `rule` that has been firing for 80 minutes, of `code_review` where the rule is per capability."""
+    way, value, baseline, threshold, history = FIGURES.get(rule.id, FIGURES["volume_spike"])
+    now_only = rule.window == "now"
+    capability = {"new_capability": "contract_chek"}.get(rule.id, "code_review")
+    usual = Told(
+        key=f"ai-audit/production/{rule.id}/5f1c9ab4e07d/3",
+        environment="live",
+        dimensions=(("capability", capability),) if rule.per else (),
+        state="firing",
+        since=SINCE,
+        opened_at=SINCE + timedelta(minutes=15),
+        resolved_at=None,
+        resolve_reason=None,
+        value=value,
+        baseline=baseline,
+        threshold=threshold,
+        delta_percent=(value / baseline - 1) * 100 if baseline else None,
+        peak=value,
+        window_start=NOW if now_only else LAST_STEP,
+        window_end=NOW if now_only else STEP_END,
+        way=way,
+        history=history,
+    )
+    return replace(usual, **changes)
+
+
+def named(rule: Rule, name: str, **changes: Any) -> Told:
+    return told(rule, dimensions=(("capability", name),), **changes)
+
+
+def story(rule: Rule, *episodes: Told, **changes: Any) -> Story:
+    parts = (Contributor("code_review", 3820, 640), Contributor("search_answer", 701, 655), Contributor("chat", 402, 398))
+    plain = Story(
+        rule=rule,
+        told=episodes or (told(rule),),
+        now=NOW,
+        data_until=NOW - timedelta(minutes=2),
+        links=LINKS,
+        contributors=parts if rule.watch.startswith("ai_audit_total") and rule.form.baseline else (),
+        run_url="https://dagster.example/runs/8c1f",
+    )
+    return replace(plain, **changes)
+
+
+def night() -> Story:
+    """A spike of several capabilities, one of them over again."""
+    rule = shipped("volume_spike")
+    others = (
+        ("search_answer", 610, 140, (130, 128, 141, 160, 420, 610)),
+        ("contract_summary", 388, 96, (90, 101, 97, 250, 388)),
+        ("translate", 212, 61, (60, 58, None, 63, 150, 212)),
+        ("draft_reply", 160, 44, (44, 43, 47, 160, 102, 45)),
+    )
+    made = [
+        named(rule, name, value=value, baseline=usual, delta_percent=(value / usual - 1) * 100, history=history)
+        for name, value, usual, history in others
+    ]
+    over = datetime.fromisoformat("2026-11-23T13:55:00Z")
+    made[-1] = replace(made[-1], state="resolved", resolved_at=over, resolve_reason="cleared")
+    return story(rule, told(rule), *made)
+
+
+def resolved(episode: Told, reason: str = "cleared", **changes: Any) -> Told:
+    at = NOW - timedelta(minutes=5)
+    return replace(episode, state="resolved", resolved_at=at, resolve_reason=reason, **changes)
