@@ -2,6 +2,7 @@
 
 from dagster import Definitions, colored_console_logger, in_process_executor
 
+from audit_assets.defs.alerting import alert_deliveries
 from audit_assets.defs.checks import CHECKS
 from audit_assets.defs.ingestion import source_table, sync_ai_audit_logs
 from audit_assets.defs.models import models
@@ -16,7 +17,7 @@ defs = Definitions(
     asset_checks=CHECKS,
     jobs=[*JOBS, upkeep],
     schedules=[*SCHEDULES, hourly_upkeep],
-    sensors=SENSORS,
+    sensors=[*SENSORS, alert_deliveries],
     loggers={"console": colored_console_logger, "terminal": terminal},
     resources={"surroundings": Surroundings()},
     # A process a step cost 35 s for four steps: one run, one process.

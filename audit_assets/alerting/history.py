@@ -1,4 +1,4 @@
-"""The figures of an episode's last windows, for the sparkline of a message; pure."""
+"""What a message tells of an episode beside its own figures: those of its last windows; pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -8,6 +8,7 @@ import polars as pl
 from audit_assets.alerting.story import Told
 from audit_assets.rules.answers import START, VALUE, answers
 from audit_assets.rules.calendar import BusinessCalendar
+from audit_assets.rules.episode import Finding
 from audit_assets.rules.facts import TABLES
 from audit_assets.rules.model import Rule
 from audit_assets.rules.rows import RuleError
@@ -37,6 +38,14 @@ def histories(
         mine = found.filter(*(pl.col(name) == chosen[name] for name in table.grain if name in chosen))
         known[each.key] = tuple(mine.sort(START).get_column(VALUE).tail(WINDOWS).to_list())
     return known
+
+
+def finding_of(rule: Rule, told: Told) -> Finding:
+    """The newest firing window of an episode, as the rules know it."""
+    return Finding(
+        rule.id, told.environment, told.dimensions, told.value, told.baseline, told.threshold, told.delta_percent,
+        told.window_start, told.window_end, told.way,
+    )  # fmt: skip
 
 
 def _edge(rows: pl.DataFrame, column: str, at: datetime) -> pl.Expr:

@@ -1,19 +1,23 @@
 """An evaluation into the ledger: what opened, changed and closed, and what is to be told of it, in one transaction."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+import polars as pl
 from sqlalchemy.engine import Connection
 
 from audit_assets.alerting import record
 from audit_assets.alerting.check_error import CHECK_ERROR, check_error, check_error_rule, stub, stub_of
+from audit_assets.alerting.history import finding_of, histories
 from audit_assets.alerting.ledger import Ledger
 from audit_assets.alerting.links import Links
 from audit_assets.alerting.record import Evaluation, OnRecord
 from audit_assets.alerting.story import Contributor, Story, Told
 from audit_assets.alerting.telling import Tale, tell
 from audit_assets.alerting.transitions import Changes, Instance, begun, changes, removed
+from audit_assets.rules.calendar import BusinessCalendar
+from audit_assets.rules.contributors import contributors
 from audit_assets.rules.facts import TABLES
 from audit_assets.rules.judge import Failure, Judgement, Verdict
 from audit_assets.rules.model import Rule, RuleSet
@@ -26,11 +30,13 @@ _FAILURES = 3  # evaluations in a row that raised, before somebody is told
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What was judged, when and by which run. `as_of` is what the facts are known up to; times are UTC. `helpers` say
-    of a rule and an episode what a message tells beside its figures."""
+    """What was judged, when and by which run. `as_of` is what the facts in `tables` are known up to; times are UTC.
+    `deployment` tells this installation's episodes from those of another."""
 
     rule_set: RuleSet
     verdicts: Sequence[Verdict]
+    tables: Mapping[str, pl.DataFrame]
+    calendar: BusinessCalendar
     as_of: datetime
     now: datetime
     run_id: str
@@ -38,8 +44,6 @@ class Judged:
     routing: Routing
     links: Links
     run_url: str | None = None
-    contributors: Callable[[Rule, Told], tuple[Contributor, ...]] = lambda rule, told: ()
-    history: Callable[[Rule, Sequence[Told]], Mapping[str, tuple[float | None, ...]]] = lambda rule, told: {}
 
 
 @dataclass(slots=True)
@@ -49,7 +53,6 @@ class Recorded:
     opened: int = 0
     resolved: int = 0
     ignored: int = 0
-    touched: set[str] = field(default_factory=set[str])
 
 
 def record_judged(ledger: Ledger, judged: Judged) -> Recorded:
@@ -131,14 +134,15 @@ def _apply(
 
 def _story(connection: Connection, judged: Judged, rule: Rule, group_key: str) -> Story:
     told = [one.told for one in record.of_group(connection, group_key)]
-    history = judged.history(rule, told)
+    history = histories(rule, told, judged.tables, judged.as_of, judged.calendar)
+    parts = contributors(finding_of(rule, told[0]), rule, judged.tables) if rule.id != CHECK_ERROR else []
     return Story(
         rule=rule,
         told=tuple(replace(each, history=history.get(each.key, ())) for each in told),
         now=judged.now,
         data_until=judged.as_of,
         links=judged.links,
-        contributors=judged.contributors(rule, told[0]),
+        contributors=tuple(Contributor(*part) for part in parts),
         run_url=judged.run_url,
     )
 

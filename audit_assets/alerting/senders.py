@@ -1,36 +1,21 @@
 """The outbox's rows to Slack, PagerDuty or, where no token is set, the console."""
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Protocol
 
 from rich.console import Console
 
+from audit_assets.alerting.deliverer import Sender
 from audit_assets.alerting.outbox import Delivery
 from audit_assets.alerting.outcome import Outcome
-
-
-class Slack(Protocol):
-    """What is needed of a Slack client; slack_client has one."""
-
-    def post(
-        self, channel: str, message: Mapping[str, Any], delivery_id: str, thread_ts: str | None = None
-    ) -> Outcome: ...
-    def edit(self, reference: str, message: Mapping[str, Any]) -> Outcome: ...
-    def find(self, channel: str, delivery_id: str, since: datetime, thread_ts: str | None = None) -> Outcome | None: ...
-
-
-class PagerDuty(Protocol):
-    """What is needed of a PagerDuty client; pagerduty_client has one."""
-
-    def send(self, event: Mapping[str, Any]) -> Outcome: ...
+from audit_assets.alerting.pagerduty_client import PagerDutyClient
+from audit_assets.alerting.slack_client import SlackClient
 
 
 class SlackSender:
     """Posts, edits and answers in threads. A message that may be there is looked for by its metadata first; where the
     token may not read the channel, it is posted again."""
 
-    def __init__(self, client: Slack) -> None:
+    def __init__(self, client: SlackClient) -> None:
         self._client = client
 
     def send(self, delivery: Delivery, posted: str | None) -> Outcome:
@@ -52,7 +37,7 @@ class SlackSender:
 class PagerDutySender:
     """Events carry their dedup key: sent twice they are one."""
 
-    def __init__(self, client: PagerDuty) -> None:
+    def __init__(self, client: PagerDutyClient) -> None:
         self._client = client
 
     def send(self, delivery: Delivery, posted: str | None) -> Outcome:
@@ -70,3 +55,12 @@ class ConsoleSender:
         said = text or f"{delivery.payload.get('event_action', delivery.action)} {delivery.alert_key or ''}"
         self._console.print(f"→ {delivery.target} {delivery.action}: {said}", markup=False, highlight=False)
         return Outcome("sent", "written to the console", "console")
+
+
+def senders_of(slack: SlackClient | None, pagerduty: PagerDutyClient | None, console: Console) -> Mapping[str, Sender]:
+    """A sender a provider; the console for one without a client."""
+    aloud = ConsoleSender(console)
+    return {
+        "slack": SlackSender(slack) if slack else aloud,
+        "pagerduty": PagerDutySender(pagerduty) if pagerduty else aloud,
+    }

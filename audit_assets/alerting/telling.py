@@ -19,6 +19,7 @@ PAGERDUTY, SLACK = "pagerduty", "slack"
 
 # PagerDuty alerts of one message; the rest is told by one more that counts them.
 _ALERTS_A_GROUP = 24
+_CLOSED_LISTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +72,19 @@ def _post(connection: Connection, story: Story, tale: Tale, target: str, evaluat
         outbox.supersede(connection, now, deliveries.c.stream == stream, deliveries.c.action == "edit")
         outbox.enqueue(connection, replace(post, action="edit", about=evaluation.id), now)
         if tale.closed:
-            reply = slack_message.reply(story, tale.closed)
-            answer = replace(post, action="reply", about=evaluation.id, payload=reply, fallback=None)
+            answer = replace(post, action="reply", about=evaluation.id, payload=_reply(story, tale), fallback=None)
             outbox.enqueue(connection, answer, now)
     elif story.is_over:
         outbox.supersede(connection, now, deliveries.c.stream == stream)
     else:
         outbox.rewrite(connection, posted.seq, post.payload, slack_message.minimal(story))
+
+
+def _reply(story: Story, tale: Tale) -> Mapping[str, Any]:
+    """One line an episode that closed; many at once are counted, so that a thread can be read."""
+    lines = [slack_message.reply(story, told)["text"] for told in tale.closed[:_CLOSED_LISTED]]
+    more = len(tale.closed) - len(lines)
+    return {"text": "\n".join([*lines, *([f"and {more:,} more are back to normal"] if more else [])])}
 
 
 def _page(connection: Connection, story: Story, tale: Tale, target: str, evaluation: Evaluation) -> None:
@@ -98,7 +105,7 @@ def _page(connection: Connection, story: Story, tale: Tale, target: str, evaluat
 def _trigger(tale: Tale, target: str, key: str, event: Mapping[str, Any], about: str) -> Entry:
     return Entry(
         f"{key}|{target}", target, "trigger", tale.rule.id, about, event,
-        fallback=pagerduty_event.minimal(event), group_key=tale.group_key,
+        fallback=pagerduty_event.minimal(dict(event)), group_key=tale.group_key,
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from audit_assets.alerting.console import print_findings
 from audit_assets.alerting.links import Links
 from audit_assets.alerting.live_facts import live_facts
 from audit_assets.alerting.outside_text import shown
+from audit_assets.alerting.recording import Judged, record_judged
 from audit_assets.defs.ingestion import raw_logs, sync_state
 from audit_assets.defs.liveness import mark_alive
 from audit_assets.defs.publishing import SNAPSHOT
@@ -32,6 +33,7 @@ from audit_assets.rules.episode import Episode, Finding
 from audit_assets.rules.judge import Failure, Judgement, Verdict, judge_all
 from audit_assets.rules.load import load_rules
 from audit_assets.rules.model import Rule, RuleSet
+from audit_assets.rules.routing import read_routing
 from audit_assets.settings import read_settings
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
 from audit_assets.warehouse.facts import latest_run
@@ -64,14 +66,24 @@ def rule_checks(rule_set: RuleSet) -> list[AssetCheckSpec]:
 
 @multi_asset_check(name="rules", specs=rule_checks(RULES), can_subset=True)
 def rules(context: AssetCheckExecutionContext, surroundings: Surroundings) -> Iterator[AssetCheckResult]:
-    """Judges every rule on one reading of the snapshot. A failing check blocks nothing."""
+    """Judges every rule on one reading of the snapshot, and puts what changed into the ledger, in one transaction. A
+    failing check blocks nothing."""
     settings, now = surroundings.settings(), datetime.now(UTC)
     mark_alive(settings, context.run.run_id)
     _publish_failures(context, surroundings, now)
     rule_set = load_rules(settings.rules_folder)
     facts = live_facts(settings, surroundings.policy().lookback, now)
     verdicts = judge_all(rule_set, facts.tables, facts.as_of, facts.calendar)
-    print_findings(Console(width=100), verdicts, rule_set, Links(settings.dashboard_url, settings.docs_url), now)
+    links = Links(settings.dashboard_url, settings.docs_url)
+    record_judged(
+        surroundings.ledger(),
+        Judged(
+            rule_set, verdicts, facts.tables, facts.calendar, facts.as_of, now, context.run.run_id,
+            settings.environment, read_routing(settings.routing_file), links,
+            run_url=f"{settings.dagster_url.rstrip('/')}/runs/{context.run.run_id}",
+        ),
+    )  # fmt: skip
+    print_findings(Console(width=100), verdicts, rule_set, links, now)
     asked = {key.name: key for key in context.selected_asset_check_keys}
     by_id = {verdict.rule_id: verdict for verdict in verdicts}
     for rule_id, key in sorted(asked.items()):

@@ -24,8 +24,8 @@ class NotSentError(Exception):
 class SlackWithBaseUrl(SlackResource):
     """dagster-slack's resource with an address, a limit in seconds, and a client that never posts twice."""
 
-    base_url: str = Field(BASE_URL, description="Slack's Web API, or what plays it.")
-    timeout: float = Field(10.0, gt=0, description="Seconds a call may take.")
+    base_url: str = Field(default=BASE_URL, description="Slack's Web API, or what plays it.")
+    timeout: float = Field(default=10.0, gt=0, description="Seconds a call may take.")
 
     def get_client(self) -> WebClient:
         """slack_sdk's client, as the parent's, but without the handler that posts again where a connection dropped."""
@@ -43,8 +43,8 @@ class SlackWithBaseUrl(SlackResource):
 class PagerDutyWithLinks(PagerDutyService):
     """dagster-pagerduty's resource with an address, a limit in seconds, and the links its events can carry."""
 
-    events_url: str = Field(EVENTS_URL, description="PagerDuty's Events API v2, or what plays it.")
-    timeout: float = Field(10.0, gt=0, description="Seconds a call may take.")
+    events_url: str = Field(default=EVENTS_URL, description="PagerDuty's Events API v2, or what plays it.")
+    timeout: float = Field(default=10.0, gt=0, description="Seconds a call may take.")
 
     def client(self) -> PagerDutyClient:
         """The client whose answers are Outcomes."""
@@ -64,7 +64,7 @@ class PagerDutyWithLinks(PagerDutyService):
         custom_details: object | None = None,
         links: Sequence[Mapping[str, str]] = (),
     ) -> dict[str, str | None]:
-        """The parent's call, with `links` (`href` and `text` each). Raises NotSentError on anything but a taken event."""
+        """The parent's call, with `links` (`href`, `text` each). Raises NotSentError on anything but a taken event."""
         payload = {
             "summary": summary,
             "source": source,

@@ -2,6 +2,8 @@
 
 from dagster import ConfigurableResource
 
+from audit_assets.alerting.ledger import Ledger, open_ledger
+from audit_assets.defs.messaging import PagerDutyWithLinks, SlackWithBaseUrl
 from audit_assets.ingest.policy import SyncPolicy, read_policy
 from audit_assets.settings import Settings, read_settings
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
@@ -19,3 +21,21 @@ class Surroundings(ConfigurableResource):
     def warehouse(self) -> DuckDBWarehouse:
         settings = self.settings()
         return DuckDBWarehouse(settings.duckdb_path, settings.lock_path)
+
+    def ledger(self) -> Ledger:
+        return open_ledger(self.settings().ledger_url)
+
+    def slack(self) -> SlackWithBaseUrl | None:
+        """None where no token is set."""
+        settings = self.settings()
+        if settings.slack_token is None:
+            return None
+        return SlackWithBaseUrl(token=settings.slack_token.get_secret_value(), base_url=settings.slack_base_url)
+
+    def pagerduty(self) -> PagerDutyWithLinks | None:
+        """None where no key is set."""
+        settings = self.settings()
+        if settings.pagerduty_routing_key is None:
+            return None
+        key = settings.pagerduty_routing_key.get_secret_value()
+        return PagerDutyWithLinks(routing_key=key, events_url=settings.pagerduty_events_url)

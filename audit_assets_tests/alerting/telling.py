@@ -62,7 +62,11 @@ def named(rule: Rule, name: str, **changes: Any) -> Told:
 
 
 def story(rule: Rule, *episodes: Told, **changes: Any) -> Story:
-    parts = (Contributor("code_review", 3820, 640), Contributor("search_answer", 701, 655), Contributor("chat", 402, 398))
+    parts = (
+        Contributor("code_review", 3820, 640),
+        Contributor("search_answer", 701, 655),
+        Contributor("chat", 402, 398),
+    )
     plain = Story(
         rule=rule,
         told=episodes or (told(rule),),

@@ -1,0 +1,39 @@
+"""The sensor that tells: it empties the ledger's outbox into Slack and PagerDuty, or onto the console."""
+
+from datetime import UTC, datetime
+
+from dagster import DefaultSensorStatus, SensorEvaluationContext, SkipReason, sensor
+from rich.console import Console
+
+from audit_assets.alerting.deliverer import deliver, waiting
+from audit_assets.alerting.senders import senders_of
+from audit_assets.defs.resources import Surroundings
+from audit_assets.rules.routing import read_routing
+
+EVERY_SECONDS = 10
+
+
+@sensor(
+    minimum_interval_seconds=EVERY_SECONDS,
+    default_status=DefaultSensorStatus.RUNNING,
+    description="Sends what the outbox holds: to PagerDuty and Slack, or to the console where no token is set.",
+)
+def alert_deliveries(context: SensorEvaluationContext, surroundings: Surroundings) -> SkipReason:
+    settings = surroundings.settings()
+    ledger, slack, pagerduty = surroundings.ledger(), surroundings.slack(), surroundings.pagerduty()
+    try:
+        told = deliver(
+            ledger,
+            senders_of(
+                slack.client() if slack else None, pagerduty.client() if pagerduty else None, Console(width=100)
+            ),
+            read_routing(settings.routing_file),
+            clock=lambda: datetime.now(UTC),
+        )
+        with ledger.transaction() as connection:
+            left = waiting(connection)
+    finally:
+        ledger.close()
+    still = ", ".join(f"{number} {status}" for status, number in sorted(left.items()))
+    said = f"{told.sent} sent, {told.again} to try again, {told.held} held, {told.parked} parked, {told.dead} given up"
+    return SkipReason(f"{said}; waiting: {still or 'nothing'}")
