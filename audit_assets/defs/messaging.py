@@ -64,7 +64,7 @@ class PagerDutyWithLinks(PagerDutyService):
         custom_details: object | None = None,
         links: Sequence[Mapping[str, str]] = (),
     ) -> dict[str, str | None]:
-        """The parent's call, with `links` (`href`, `text` each). Raises NotSentError on anything but a taken event."""
+        """The parent's call, with `links` (`href` and `text` each). Raises NotSentError unless the event was taken."""
         payload = {
             "summary": summary,
             "source": source,
