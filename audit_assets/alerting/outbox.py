@@ -105,6 +105,13 @@ def supersede(connection: Connection, now: datetime, *conditions: Any) -> None:
     )
 
 
+def give_up_trying(connection: Connection, seq: int, now: datetime) -> None:
+    """Ends a row that waits for a further attempt; one that is being sent at this moment goes on."""
+    waits = (deliveries.c.seq == seq, deliveries.c.status.in_(("pending", "parked", "suppressed")))
+    ended = {"status": "superseded", "ended_at": now, "said": "it may have been taken, and is over"}
+    connection.execute(update(deliveries).where(*waits).values(**ended))
+
+
 def claim(connection: Connection, now: datetime, worker: str) -> Delivery | None:
     """The next row to be sent, leased to `worker`; None where there is nothing to do at the moment. Rows of a stream
     go one after the other; a target that is to be left alone is."""

@@ -118,6 +118,8 @@ def _resolve(connection: Connection, tale: Tale, target: str, key: str, evaluati
     if outbox.is_untold(trigger):
         outbox.supersede(connection, evaluation.at, deliveries.c.stream == stream)
         return
+    # One that may have been taken is not sent again, to wake somebody for what is over: its end is enough.
+    outbox.give_up_trying(connection, trigger.seq, evaluation.at)
     alert_key = trigger.alert_key
     entry = Entry(stream, target, "resolve", tale.rule.id, key, pagerduty_event.resolve(key), None, alert_key,
                   tale.group_key)  # fmt: skip
