@@ -5,8 +5,9 @@ import sys
 
 import typer
 
+from audit_assets.alerting.ledger import LedgerError
 from audit_assets.alerting.outside_text import shown
-from audit_assets.cli import drilling, rules, serving, source, syncing
+from audit_assets.cli import alerts, drilling, rules, serving, source, syncing
 from audit_assets.cli.screen import FAILED, WRONG_USAGE, err
 from audit_assets.ingest.mirror import MirrorError
 from audit_assets.ingest.policy import PolicyError
@@ -41,6 +42,7 @@ app.add_typer(source.simulate_app, name="simulate", rich_help_panel="Source")
 for drill in (drilling.spike, drilling.drop, drilling.errors, drilling.silence, drilling.new_capability):
     source.simulate_app.command(drill.__name__.replace("_", "-"), rich_help_panel="Drills")(drill)
 app.add_typer(rules.rules_app, name="rules", rich_help_panel="Alerts")
+app.add_typer(alerts.alerts_app, name="alerts", rich_help_panel="Alerts")
 app.command("demo", rich_help_panel="Serving")(serving.demo)
 app.command("dev", rich_help_panel="Serving")(serving.dev)
 
@@ -56,6 +58,7 @@ _FAILED = (
     RulesFolderError,
     RuleError,
     CountsError,
+    LedgerError,
 )
 
 

@@ -1,6 +1,5 @@
 """`audit simulate spike|drop|errors|silence|new-capability`: a drill, from made rows to a failing check and back."""
 
-import json
 import secrets
 import sys
 from contextlib import nullcontext, redirect_stdout
@@ -10,7 +9,9 @@ from typing import Annotated
 
 import typer
 from rich.text import Text
+from sqlalchemy import insert
 
+from audit_assets.alerting.ledger import drills, open_ledger
 from audit_assets.alerting.live_facts import live_facts
 from audit_assets.cli.headless import prepare_instance, run_build
 from audit_assets.cli.screen import FAILED, AsJson, err, out, print_json, told
@@ -92,7 +93,7 @@ def _drill(name: DrillName, write_to_source: bool, as_json: bool) -> None:
     err.print(f"drill {drill.drill_id}: {name}, watched by {RULE_OF[name]}; its rows are marked and go again")
     with redirect_stdout(sys.stderr) if as_json else nullcontext():  # findings are told, the JSON stays alone
         outcome = _from_trouble_to_nothing(settings, url, drill)
-    _remember(settings, outcome)
+    _remember(settings, drill, outcome)
     if as_json:
         print_json({**outcome.__dict__, "passed": outcome.passed})
     else:
@@ -169,12 +170,20 @@ def _quiet_since(name: DrillName, now: datetime, calendar: BusinessCalendar) -> 
     return since
 
 
-def _remember(settings: Settings, outcome: DrillOutcome) -> None:
-    """Keeps the outcome, a JSON line each, for the record of drills."""
-    path = settings.home / "drills.jsonl"
-    line = {**outcome.__dict__, "began_at": outcome.began_at.isoformat(timespec="seconds"), "passed": outcome.passed}
-    with path.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+def _remember(settings: Settings, drill: Drill, outcome: DrillOutcome) -> None:
+    """Keeps the outcome in the ledger: routes that wait for a drill ask for it there."""
+    ledger = open_ledger(settings.ledger_url)
+    try:
+        with ledger.transaction() as connection:
+            connection.execute(
+                insert(drills).values(
+                    id=drill.drill_id, drill=outcome.drill, rule_id=outcome.rule, capability=outcome.capability,
+                    began_at=outcome.began_at, detected_after_seconds=outcome.detected_after_seconds,
+                    recovered_after_seconds=outcome.recovered_after_seconds, passed=outcome.passed,
+                )
+            )  # fmt: skip
+    finally:
+        ledger.close()
 
 
 def _print(outcome: DrillOutcome) -> None:
@@ -186,4 +195,4 @@ def _print(outcome: DrillOutcome) -> None:
     out.print(
         f"{verdict} {outcome.drill}: {outcome.rule} {detected}, {seconds(outcome.recovered_after_seconds, 'recovered')}"
     )
-    out.print(f"began {told(outcome.began_at)} on {outcome.capability}; on record in drills.jsonl")
+    out.print(f"began {told(outcome.began_at)} on {outcome.capability}; on record in the alert ledger")

@@ -2,9 +2,11 @@
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -202,8 +204,12 @@ def test_a_drill_is_seen_failing_and_recovering_in_the_ui(demo: Demo, served: De
     assert demo.home.ask("select count(*) from ai_audit_logs") == rows
     for table in ("ai_audit_logs", "ai_audit_capabilities", "ai_audit_capability_outcomes"):
         assert demo.home.published(f"select count(*) from analytics.{table} where capability like 'drill-%'") == [(0,)]
-    kept = (demo.home.folder / "drills.jsonl").read_text().splitlines()
-    assert json.loads(kept[-1])["capability"] == outcome["capability"]
+    with closing(sqlite3.connect(demo.home.folder / "alerts.db")) as ledger:
+        kept = ledger.execute("select rule_id, passed from ai_audit_alert_drills where drill = ?", [drill]).fetchall()
+        drilled = "select state, resolve_reason from ai_audit_alerts where environment = 'sim' and rule_id = ?"
+        told = ledger.execute(drilled, [check]).fetchall()
+    assert kept == [(check, 1)]
+    assert told == [("resolved", "cleared")]
 
 
 def test_serving_changes_nothing_in_the_repository(served: Dev, changes_before: str):
