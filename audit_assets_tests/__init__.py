@@ -1,1 +1,1 @@
-"""The tests; folders mirror audit_assets, plus scenarios (end to end) and house (promises of the repo itself)."""
+"""The tests; folders mirror audit_assets, plus scenarios (end to end), house (promises of the repo) and fakes."""

@@ -7,10 +7,17 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, LocationValueError, NewConnectionError
 
 from audit_assets.alerting.http_answer import Answer
 from audit_assets.alerting.outcome import Outcome
+
+_NO_ADDRESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    LocationValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,9 @@ def posted(url: str, body: Body, headers: Mapping[str, str], timeout: float) -> 
     the request may have arrived, `parked` where the address itself is none. A connection of its own each time: one
     kept open may have been closed by the other side meanwhile, which looks like a request that was lost.
     """
+    if not all(value.isascii() and value.isprintable() for value in headers.values()):
+        # Asked before http.client does, whose error would repeat the header with the token in it.
+        return Outcome("parked", "the token holds characters that no token can hold")
     try:
         response = requests.post(
             url,
@@ -49,22 +59,20 @@ def posted(url: str, body: Body, headers: Mapping[str, str], timeout: float) -> 
             allow_redirects=False,
         )
         text = response.content.decode("utf-8", "replace")
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
+    except (*_NO_ADDRESS, UnicodeError):  # the last from a host name that no IDNA encodes
         return Outcome("parked", "the address is not one to post to")
-    except (requests.exceptions.InvalidHeader, UnicodeError):
-        return Outcome("parked", "the token holds characters that none can hold")
     except requests.exceptions.ConnectTimeout:
         return Outcome("retry", f"no connection to {_host(url)} within {timeout:g} s")
     except requests.exceptions.Timeout:
         return Outcome("uncertain", f"no answer from {_host(url)} within {timeout:g} s")
-    except requests.exceptions.RequestException as error:
+    except (requests.exceptions.RequestException, HTTPError) as error:
         if _never_arrived(error):
             return Outcome("retry", f"no connection to {_host(url)}")
         return Outcome("uncertain", f"the connection to {_host(url)} dropped before its answer")
     return Answer(response.status_code, text, response.headers.get("Retry-After"))
 
 
-def _never_arrived(error: requests.exceptions.RequestException) -> bool:
+def _never_arrived(error: Exception) -> bool:
     """Whether `error` came before the first byte of the request: no address, no connection, no valid certificate.
 
     A TLS error of another kind may also be a connection cut while the answer was read.

@@ -2,11 +2,21 @@
 
 import dataclasses
 import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from ipaddress import ip_address
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from audit_assets.alerting.outcome import Outcome, OutcomeKind
@@ -161,15 +171,44 @@ def test_a_host_without_an_address_may_be_tried_again():
     assert outcome == Outcome("retry", "no connection to events.invalid")
 
 
-def test_a_certificate_that_does_not_hold_may_be_mended_and_nothing_was_sent():
-    """A server without TLS answers in clear: what went wrong there could also have gone wrong behind the request."""
-    with FakeProviders() as plain:
-        address = plain.events_url.replace("http:", "https:")
-        assert PagerDutyClient(SecretStr(ROUTING_KEY), address, timeout=5).send(TRIGGER).kind == "uncertain"
-        assert plain.bodies == []
+def test_a_certificate_that_nobody_signed_is_sent_nothing(tmp_path: Path):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path))
+    with answering(b"", context) as port:
+        outcome = PagerDutyClient(SecretStr(ROUTING_KEY), f"https://127.0.0.1:{port}", timeout=5).send(TRIGGER)
+    assert outcome == Outcome("retry", "no connection to 127.0.0.1")
 
 
-@pytest.mark.parametrize("address", ["events.pagerduty.com", "ftp://events.pagerduty.com", "http://", "http://[::1"])
+def self_signed(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 and its key, in one file."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    file = folder / "self-signed.pem"
+    file.write_bytes(made.public_bytes(pem) + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    return file
+
+
+def test_a_server_that_answers_tls_in_clear_is_uncertain(fakes: FakeProviders):
+    address = fakes.events_url.replace("http:", "https:")
+    assert PagerDutyClient(SecretStr(ROUTING_KEY), address, timeout=5).send(TRIGGER).kind == "uncertain"
+    assert fakes.bodies == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["events.pagerduty.com", "ftp://a.b", "http://", "http://[::1", "http://a:b", "http://.a", f"http://{'a' * 70}.b"],
+)
 def test_an_address_that_is_none_is_parked(address: str):
     assert PagerDutyClient(SecretStr(ROUTING_KEY), address).send(TRIGGER).kind == "parked"
 
@@ -202,22 +241,42 @@ def test_a_provider_that_is_down_took_nothing_and_is_uncertain(fakes: FakeProvid
     assert fakes.incidents()[KEY].triggers == 1
 
 
-def test_an_answer_cut_off_in_its_middle_is_uncertain():
+@contextmanager
+def answering(raw: bytes, tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """The port of a server that takes one request and answers it with `raw`, whatever that is."""
+
+    def answer_once() -> None:
+        connection, _ = server.accept()
+        with suppress(OSError), tls.wrap_socket(connection, server_side=True) if tls else connection as open_one:
+            open_one.recv(65536)
+            open_one.sendall(raw)
+
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(10)
-        from threading import Thread
+        thread = Thread(target=answer_once)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()
 
-        def half_an_answer() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\n{")
 
-        answering = Thread(target=half_an_answer)
-        answering.start()
-        address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        assert PagerDutyClient(SecretStr(ROUTING_KEY), address, timeout=5).send(TRIGGER).kind == "uncertain"
-        answering.join()
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\n{",
+        b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{",
+        b"HTTP/1.1 202 Accepted\r\nContent-Length: 1, 2\r\n\r\n{}",
+        b"HTTP/1.1 202 Accepted\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 many\r\n\r\n",
+        b"HTTP/1.1 202 Accepted\r\n" + b"X: y\r\n" * 200,
+        b"HTTP/1.1 202 " + b"x" * 100_000,
+    ],
+)
+def test_an_answer_that_is_cut_off_or_is_no_http_is_uncertain(raw: bytes):
+    with answering(raw) as port:
+        outcome = PagerDutyClient(SecretStr(ROUTING_KEY), f"http://127.0.0.1:{port}", timeout=5).send(TRIGGER)
+    assert outcome == Outcome("uncertain", "the connection to 127.0.0.1 dropped before its answer")
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v2/enqueue", "/v2/enqueue/"])
