@@ -11,6 +11,7 @@ from typing import Protocol
 from audit_assets.alerting.links import Links
 from audit_assets.alerting.outside_text import shown
 from audit_assets.alerting.story import Told
+from audit_assets.rules.facts import TABLES
 from audit_assets.rules.model import Figures, Rule, Unit
 
 EVERYTHING = "all capabilities"
@@ -36,9 +37,10 @@ class Judged(Protocol):
     def delta_percent(self) -> float | None: ...
 
 
-def subject(judged: Judged) -> str:
+def subject(rule: Rule, judged: Judged) -> str:
     """Whom it is about, fit to be shown."""
-    return ", ".join(shown(value) for _, value in judged.dimensions) or EVERYTHING
+    names = ", ".join(shown(value) for _, value in judged.dimensions)
+    return names or ("the sync" if rule.watch == "ai_audit_sync_state" else EVERYTHING)
 
 
 def way_of(rule: Rule, judged: Judged) -> Figures:
@@ -149,6 +151,14 @@ def sparkline(values: tuple[float | None, ...], at_most: int = 12) -> str:
         return ""
     top = max(known) or 1.0
     return "".join(" " if value is None else _BARS[round(abs(value) / top * (len(_BARS) - 1))] for value in last)
+
+
+def span_of_history(rule: Rule, values: tuple[float | None, ...], at_most: int = 12) -> str:
+    """What a sparkline of `values` spans: the last 8 windows of 15 min."""
+    width = TABLES[rule.watch].width
+    noun = "the last {}" if len(values) > 1 else "{}"
+    said = noun.format(counted(min(len(values), at_most), "window" if width else "reading"))
+    return f"{said} of {length(width)}" if width else said
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:

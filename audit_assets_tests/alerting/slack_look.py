@@ -90,7 +90,7 @@ def _marked(text: str) -> str:
             continue
         for inner, part in enumerate(re.split(r"`([^`\n]+)`", piece)):
             out.append(f"<code>{_escaped(part)}</code>" if inner % 2 else _bold(_escaped(part)))
-    return re.sub(r"\*(<code>[^*]*?</code>)\*", r"<b>\1</b>", "".join(out))
+    return "".join(out)
 
 
 def _bold(text: str) -> str:
@@ -108,7 +108,13 @@ def take(payload: dict[str, Any], picture: Path, height: int = HEIGHT) -> None:
     with tempfile.TemporaryDirectory(prefix="slack-look-") as folder:
         written = Path(folder) / "message.html"
         written.write_text(page(payload), encoding="utf-8")
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}/profile"]
+        flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--user-data-dir={folder}/profile",
+        ]
         shot = [f"--window-size={WIDTH},{height}", f"--screenshot={picture}", written.as_uri()]
         subprocess.run([chromium(), *flags, *shot], check=True, capture_output=True, timeout=60)
 

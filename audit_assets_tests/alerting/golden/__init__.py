@@ -1,4 +1,4 @@
-"""Payloads as they are sent, kept as files and compared exactly: one a shipped rule and channel, and the turns of a night.
+"""Payloads as they are sent, kept as files and compared exactly: one a shipped rule and channel, and turns of a night.
 
 `python -m audit_assets_tests.alerting.golden` writes them anew; the difference is then read before it is committed.
 """
