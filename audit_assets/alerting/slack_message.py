@@ -161,8 +161,7 @@ def _table(story: Story, others: list[Told]) -> str:
         over = f"over {wording.moment(told.resolved_at, story.now)}" if told.resolved_at is not None else ""
         mark = "" if story.is_drill else _drill(story, told)
         rows.append([f"{mark}{wording.subject(story.rule, told)}", *figures, over or wording.sparkline(told.history)])
-    more = len(others) - len(rows)
-    return table(header, rows, f"and {more:,} more" if more > 0 else "")
+    return table(header, rows, len(others))
 
 
 def _contributors(story: Story) -> str:
@@ -171,11 +170,11 @@ def _contributors(story: Story) -> str:
         [part.name, wording.figure(part.value, unit), wording.figure(part.usual, unit), _deviation(part)]
         for part in story.contributors[:CONTRIBUTORS]
     ]
-    return "*Contributing most*\n" + table(["capability", "value", "usual", "delta"], rows)
+    return "*Contributing most*\n" + table(["capability", "value", "usual", "delta"], rows, len(rows))
 
 
 def _deviation(part: Contributor) -> str:
-    return f"{(part.value / part.usual - 1) * 100:+,.0f} %" if part.usual else "new"
+    return wording.percentage((part.value / part.usual - 1) * 100) if part.usual else "new"
 
 
 def _steps(story: Story, worst: Told) -> list[tuple[str, str]]:

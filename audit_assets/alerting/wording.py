@@ -17,6 +17,7 @@ from audit_assets.rules.model import Figures, Rule, Unit
 EVERYTHING = "all capabilities"
 
 _SIGNS = {">": "above", ">=": "at least", "<": "below", "<=": "at most"}
+_UNREADABLE = 1e15
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -52,6 +53,8 @@ def figure(value: float | None, unit: Unit) -> str:
     """1,234 or 5.0 % or 12 min."""
     if value is None or not math.isfinite(value):
         return "not known"
+    if abs(value) >= _UNREADABLE:
+        return f"{value:.3g}"
     if unit == "share":
         return f"{value * 100:,.1f} %"
     if unit == "minutes":
@@ -79,7 +82,12 @@ def how_much(rule: Rule, judged: Judged) -> str:
 def delta(judged: Judged) -> str:
     """The deviation from what is usual; empty without a baseline, or with one of zero."""
     percent = judged.delta_percent
-    return "" if percent is None or not math.isfinite(percent) else f"{percent:+,.0f} %"
+    return "" if percent is None or not math.isfinite(percent) else percentage(percent)
+
+
+def percentage(percent: float) -> str:
+    """A deviation with its sign: +337 %."""
+    return f"{percent:+,.0f} %" if abs(percent) < _UNREADABLE else f"{percent:+.3g} %"
 
 
 def limit(rule: Rule, judged: Judged) -> str:
@@ -89,7 +97,7 @@ def limit(rule: Rule, judged: Judged) -> str:
 
 def _side(rule: Rule, way: Figures) -> str:
     """As the condition compares value and threshold; by the rule's kind where it compares something else."""
-    compared = rf"(?<!\w){re.escape(way.value)}\s*([<>]=?)\s*{re.escape(way.threshold)}(?!\w)"
+    compared = rf"(?<!\w){re.escape(way.value)}\s*([<>]=?)\s*{re.escape(way.threshold)}(?![\w.])"
     found = re.search(compared, way.fires_when)
     if found is not None:
         return _SIGNS[found[1]]

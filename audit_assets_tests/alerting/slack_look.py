@@ -18,7 +18,7 @@ from audit_assets_tests.alerting.telling import night
 from audit_assets_tests.pictures import PicturesError, chromium
 
 PICTURE = PROJECT_ROOT / "docs/assets/alerts/slack-spike.png"
-WIDTH, HEIGHT = 760, 640
+WIDTH, HEIGHT = 760, 590
 LARGEST = 200_000
 
 _STYLE = """

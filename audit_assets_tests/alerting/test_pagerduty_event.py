@@ -68,7 +68,6 @@ def test_a_total_is_about_all_capabilities_and_lists_its_contributors():
     assert payload["custom_details"]["contributors"][0] == "code_review: 3,820, usually 640"
 
 
-@pytest.mark.requirement("R41")
 def test_the_same_episode_always_has_the_same_key_whatever_its_figures():
     worse = replace(told(SPIKE), value=9000.0, peak=9000.0)
     assert trigger(story(SPIKE, worse), worse)["dedup_key"] == trigger(story(SPIKE), told(SPIKE))["dedup_key"]

@@ -165,7 +165,6 @@ def test_a_total_names_who_contributes_most():
     assert "*Capability*\nall capabilities" in said(payload)
 
 
-@pytest.mark.requirement("R41")
 def test_a_message_turns_green_when_its_last_episode_closes():
     first, second = told(SPIKE), named(SPIKE, "chat")
     assert message(story(SPIKE, first, resolved(second)))["attachments"][0]["color"] == "#7C3AED"
