@@ -83,7 +83,7 @@ def render_findings(rule: Rule, findings: tuple[Finding, ...], links: Links, now
     """The findings of one rule in one window, worst first, as one message."""
     worst = findings[0]
     title = Text.assemble((rule.title, "bold"), "  ", (rule.severity.upper(), Style(color=rule.colour)))
-    parts: list[RenderableType] = [title, Text.assemble((_name(worst), "bold"), ": ", _how_much(rule, worst))]
+    parts: list[RenderableType] = [title, Text.assemble((_name(rule, worst), "bold"), ": ", _how_much(rule, worst))]
     if len(findings) > 1:
         parts.append(_others(rule, findings[1:]))
     facts = _labelled(
@@ -104,8 +104,8 @@ def _by_window(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: finding.window_start, reverse=True)
 
 
-def _name(finding: Finding) -> str:
-    names = wording.subject(finding)
+def _name(rule: Rule, finding: Finding) -> str:
+    names = wording.subject(rule, finding)
     aside = finding.environment not in (None, "live")
     return f"[DRILL] {names}" if aside else names
 
@@ -126,7 +126,7 @@ def _others(rule: Rule, findings: tuple[Finding, ...]) -> RenderableType:
         unit = rule.form.unit
         figures = (wording.figure(finding.value, unit), wording.figure(finding.baseline, unit))
         cells = (*figures, wording.delta(finding))
-        table.add_row(Text(_name(finding)), *cells[: len(columns)])
+        table.add_row(Text(_name(rule, finding)), *cells[: len(columns)])
     if len(findings) > LISTED - 1:
         table.add_row(f"and {len(findings) - LISTED + 1} more")
     return table

@@ -18,21 +18,25 @@ class Links:
         """The overview, filtered to one capability, whatever characters its name holds."""
         if not self.dashboard_url:
             return ""
-        chosen = quote(capability, safe="", errors="replace")
-        return f"{self.dashboard_url.rstrip('/')}/audit-overview?capability={chosen}"
+        return f"{self.dashboard_url.rstrip('/')}/audit-overview?capability={encoded(capability)}"
 
     def raw_logs(self, capability: str, start: datetime, end: datetime) -> str:
         """The audit log's rows of one capability (empty: of all) and of [start, end), UTC."""
         if not self.dashboard_url:
             return ""
         asked = {"capability": capability, "from": _instant(start), "to": _instant(end)}
-        query = "&".join(f"{name}={quote(text, safe='', errors='replace')}" for name, text in asked.items() if text)
+        query = "&".join(f"{name}={encoded(text)}" for name, text in asked.items() if text)
         return f"{self.dashboard_url.rstrip('/')}/audit-log?{query}"
 
     def runbook(self, anchor: str) -> str:
         if not self.docs_url:
             return ""
         return f"{self.docs_url.rstrip('/')}/{RUNBOOK_PAGE}#{quote(anchor, safe='')}"
+
+
+def encoded(text: str) -> str:
+    """`text` as a part of a query. The tilde too, which strikes text through where Slack reads an address as text."""
+    return quote(text, safe="", errors="replace").replace("~", "%7E")
 
 
 def is_web_address(link: str) -> bool:

@@ -5,10 +5,10 @@ A key names one episode, so that a late retry of one cannot touch the next, and 
 
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from audit_assets.alerting import wording
-from audit_assets.alerting.links import is_web_address
+from audit_assets.alerting.links import encoded, is_web_address
 from audit_assets.alerting.outside_text import shown
 from audit_assets.alerting.story import Story, Told
 from audit_assets.rules.model import Rule
@@ -31,13 +31,13 @@ def trigger(story: Story, told: Told) -> dict[str, Any]:
         ("Dagster run", story.run_url or ""),
     ]
     delta = wording.delta(told)
-    said = f"{story.rule.title}: {wording.subject(told)}, {wording.how_much(story.rule, told)}"
+    said = f"{story.rule.title}: {wording.subject(story.rule, told)}, {wording.how_much(story.rule, told)}"
     return _event(
         story.rule,
         told.environment,
         key=told.key,
         summary=said + (f", {delta}" if delta else ""),
-        component=wording.subject(told),
+        component=wording.subject(story.rule, told) if told.dimensions else wording.EVERYTHING,
         at=told.opened_at,
         details=_details(story, told),
         links=links,
@@ -91,7 +91,7 @@ def draft_link(web_address: str, title: str, service_id: str = "") -> str:
     if not is_web_address(web_address):
         return ""
     asked = {"service_id": service_id, "title": _cut(shown(title, TITLE_LONGEST), TITLE_LONGEST)}
-    query = "&".join(f"{name}={quote(text, safe='', errors='replace')}" for name, text in asked.items() if text)
+    query = "&".join(f"{name}={encoded(text)}" for name, text in asked.items() if text)
     parts = urlsplit(web_address)
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/incidents/create?{query}"
 

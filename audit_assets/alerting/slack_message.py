@@ -23,7 +23,7 @@ from audit_assets.alerting.slack_text import (
     section,
     table,
 )
-from audit_assets.alerting.story import Story, Told
+from audit_assets.alerting.story import Contributor, Story, Told
 
 OVER_COLOUR = "#16A34A"
 LISTED = 9  # besides the worst; the rest is counted
@@ -90,36 +90,48 @@ def _drill(story: Story, told: Told) -> str:
 
 
 def _text(story: Story) -> str:
+    """What a notification shows, and the line above the attachment: short, and enough to decide whether to get up."""
     worst = _worst(story)
     mark = "" if story.is_drill else _drill(story, worst)
-    delta = "" if story.is_over else wording.delta(worst)
+    much = "" if story.is_over else wording.delta(worst) or quoted(wording.amount(story.rule, worst, worst.value))
     more = f" and {len(story.told) - 1:,} more" if len(story.told) > 1 else ""
-    return f"{quoted(_title(story))}: {mark}{_subject(worst)}{f' {delta}' if delta else ''}{more}"
+    return f"{quoted(_title(story))}: {mark}{_subject(story, worst)}{f', {much}' if much else ''}{more}"
 
 
-def _subject(told: Told) -> str:
-    return code(wording.subject(told)) if told.dimensions else wording.EVERYTHING
+def _subject(story: Story, told: Told) -> str:
+    name = wording.subject(story.rule, told)
+    return code(name) if told.dimensions else name
 
 
 def _headline(story: Story, worst: Told) -> str:
     mark = "" if story.is_drill else _drill(story, worst)
     if story.is_over:
         return f"{mark}{_over(story, worst)}"
+    amount, usual = wording.amount(story.rule, worst, worst.value), wording.usual(story.rule, worst)
     delta = wording.delta(worst)
-    told = f"{mark}*{_subject(worst)}*: {quoted(wording.how_much(story.rule, worst))}{f'  *{delta}*' if delta else ''}"
+    told = f"{mark}{_subject(story, worst)}: *{quoted(amount)}*"
+    told += f", {quoted(usual)}" if usual else ""
+    told += f"  *{delta}*" if delta else ""
     bars = wording.sparkline(worst.history)
-    return f"{told}\n`{bars}`  the last {wording.counted(min(len(worst.history), 12), 'window')}" if bars else told
+    return f"{told}\n`{bars}`  {wording.span_of_history(story.rule, worst.history)}" if bars else told
 
 
 def _fields(story: Story, worst: Told) -> list[str]:
     pairs = [
-        ("Capability", _subject(worst) if worst.dimension("capability") or not worst.dimensions else ""),
-        ("Delta", wording.delta(worst)),
-        ("Window", _span(story, worst)),
+        ("Capability", _subject(story, worst) if worst.dimension("capability") or not worst.dimensions else ""),
+        ("Delta", "" if story.is_over else wording.delta(worst)),
+        ("Last window that fired" if story.is_over else "Window", _span(story, worst)),
         ("Since", _since(story, worst)),
+        ("Worst so far", _worst_so_far(story, worst)),
         ("Limit", quoted(wording.limit(story.rule, worst))),
     ]
     return [f"*{label}*\n{text}" for label, text in pairs if text]
+
+
+def _worst_so_far(story: Story, worst: Told) -> str:
+    """The peak, where it was worse than now; a message that is over tells it in its headline."""
+    told = worst.peak is not None and worst.peak != worst.value and not story.is_over
+    return wording.figure(worst.peak, story.rule.form.unit) if told else ""
 
 
 def _span(story: Story, worst: Told) -> str:
@@ -148,18 +160,21 @@ def _table(story: Story, others: list[Told]) -> str:
         figures += [wording.figure(told.baseline, unit), wording.delta(told)] if knows_usual else []
         over = f"over {wording.moment(told.resolved_at, story.now)}" if told.resolved_at is not None else ""
         mark = "" if story.is_drill else _drill(story, told)
-        rows.append([f"{mark}{wording.subject(told)}", *figures, over or wording.sparkline(told.history)])
-    more = len(others) - len(rows)
-    return table(header, rows, f"and {more:,} more" if more > 0 else "")
+        rows.append([f"{mark}{wording.subject(story.rule, told)}", *figures, over or wording.sparkline(told.history)])
+    return table(header, rows, len(others))
 
 
 def _contributors(story: Story) -> str:
     unit = story.rule.form.unit
     rows = [
-        [part.name, wording.figure(part.value, unit), wording.figure(part.usual, unit), ""]
+        [part.name, wording.figure(part.value, unit), wording.figure(part.usual, unit), _deviation(part)]
         for part in story.contributors[:CONTRIBUTORS]
     ]
-    return "*Contributing most*\n" + table(["capability", "value", "usual", ""], rows)
+    return "*Contributing most*\n" + table(["capability", "value", "usual", "delta"], rows, len(rows))
+
+
+def _deviation(part: Contributor) -> str:
+    return wording.percentage((part.value / part.usual - 1) * 100) if part.usual else "new"
 
 
 def _steps(story: Story, worst: Told) -> list[tuple[str, str]]:
@@ -182,25 +197,28 @@ def _button(words: str, link: str, number: int) -> Block:
 def _context(story: Story, worst: Told) -> list[str]:
     data = wording.known_up_to(story.data_until, story.now)
     said = [story.rule.severity, f"to {', '.join(story.rule.routes)}", worst.environment]
-    return [data[0].upper() + data[1:], " · ".join([*map(quoted, said), code(worst.key, KEY_LONGEST)])]
+    meaning = [] if story.is_over else [quoted(" ".join(story.rule.description.split()), 2000)]
+    return [*meaning, data[0].upper() + data[1:], " · ".join([*map(quoted, said), code(worst.key, KEY_LONGEST)])]
 
 
 def _over(story: Story, told: Told) -> str:
     """search_answer is back to normal: 12 calls in 2 hours, usually 10; at worst 90; lasted 1 h 20 min."""
     ended = told.resolved_at or story.now
     parts = [
-        f"{_subject(told)} {_ending(told)}{_now(story, told)}",
+        f"{_subject(story, told)} {_ending(story, told)}{_now(story, told)}",
         f"at worst {quoted(wording.figure(told.peak, story.rule.form.unit))}" if told.peak is not None else "",
         f"lasted {wording.length(ended - told.since)}",
     ]
     return "; ".join(filter(None, parts))
 
 
-def _ending(told: Told) -> str:
+def _ending(story: Story, told: Told) -> str:
+    is_one = bool(told.dimensions) or wording.subject(story.rule, told) != wording.EVERYTHING
+    verb = "is" if is_one else "are"
     if told.resolve_reason in (None, "cleared"):
-        return "is back to normal" if told.dimensions else "are back to normal"
+        return f"{verb} {'no longer new' if story.rule.kind == 'news' else 'back to normal'}"
     reason = {"rule_removed": "the rule was removed"}.get(told.resolve_reason, told.resolve_reason.replace("_", " "))
-    return f"{'is' if told.dimensions else 'are'} no longer watched for this: {quoted(reason)}"
+    return f"{verb} no longer watched for this: {quoted(reason)}"
 
 
 def _now(story: Story, told: Told) -> str:

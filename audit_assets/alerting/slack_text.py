@@ -53,10 +53,10 @@ def section(text: str) -> Block:
     return {"type": "section", "text": markdown(text)}
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], rest: str = "", widest: int = 24) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], total: int, widest: int = 24) -> str:
     """A monospace table: the first column to the left, figures to the right, the last one as it comes.
 
-    Rows that would not fit a section are left out; `rest` stands below.
+    Rows that would not fit a section are left out; what is missing to `total` is counted below.
     """
     cut = [[_cut(shown(row[0]), widest), *row[1:]] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(header, *cut, strict=True)]
@@ -69,7 +69,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], rest: str = "", 
         if sum(map(_units, lines)) + len(lines) + _units(line) > SECTION_LONGEST - 200:
             break
         lines.append(line)
-    return "\n".join(["```", *lines, *([rest] if rest else []), "```"])
+    more = total - (len(lines) - 1)
+    return "\n".join(["```", *lines, *([f"and {more:,} more"] if more > 0 else []), "```"])
 
 
 def _cut(text: str, widest: int) -> str:

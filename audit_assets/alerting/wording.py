@@ -11,11 +11,13 @@ from typing import Protocol
 from audit_assets.alerting.links import Links
 from audit_assets.alerting.outside_text import shown
 from audit_assets.alerting.story import Told
+from audit_assets.rules.facts import TABLES
 from audit_assets.rules.model import Figures, Rule, Unit
 
 EVERYTHING = "all capabilities"
 
 _SIGNS = {">": "above", ">=": "at least", "<": "below", "<=": "at most"}
+_UNREADABLE = 1e15
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -36,9 +38,10 @@ class Judged(Protocol):
     def delta_percent(self) -> float | None: ...
 
 
-def subject(judged: Judged) -> str:
+def subject(rule: Rule, judged: Judged) -> str:
     """Whom it is about, fit to be shown."""
-    return ", ".join(shown(value) for _, value in judged.dimensions) or EVERYTHING
+    names = ", ".join(shown(value) for _, value in judged.dimensions)
+    return names or ("the sync" if rule.watch == "ai_audit_sync_state" else EVERYTHING)
 
 
 def way_of(rule: Rule, judged: Judged) -> Figures:
@@ -50,6 +53,8 @@ def figure(value: float | None, unit: Unit) -> str:
     """1,234 or 5.0 % or 12 min."""
     if value is None or not math.isfinite(value):
         return "not known"
+    if abs(value) >= _UNREADABLE:
+        return f"{value:.3g}"
     if unit == "share":
         return f"{value * 100:,.1f} %"
     if unit == "minutes":
@@ -77,7 +82,12 @@ def how_much(rule: Rule, judged: Judged) -> str:
 def delta(judged: Judged) -> str:
     """The deviation from what is usual; empty without a baseline, or with one of zero."""
     percent = judged.delta_percent
-    return "" if percent is None or not math.isfinite(percent) else f"{percent:+,.0f} %"
+    return "" if percent is None or not math.isfinite(percent) else percentage(percent)
+
+
+def percentage(percent: float) -> str:
+    """A deviation with its sign: +337 %."""
+    return f"{percent:+,.0f} %" if abs(percent) < _UNREADABLE else f"{percent:+.3g} %"
 
 
 def limit(rule: Rule, judged: Judged) -> str:
@@ -87,7 +97,7 @@ def limit(rule: Rule, judged: Judged) -> str:
 
 def _side(rule: Rule, way: Figures) -> str:
     """As the condition compares value and threshold; by the rule's kind where it compares something else."""
-    compared = rf"(?<!\w){re.escape(way.value)}\s*([<>]=?)\s*{re.escape(way.threshold)}(?!\w)"
+    compared = rf"(?<!\w){re.escape(way.value)}\s*([<>]=?)\s*{re.escape(way.threshold)}(?![\w.])"
     found = re.search(compared, way.fires_when)
     if found is not None:
         return _SIGNS[found[1]]
@@ -149,6 +159,14 @@ def sparkline(values: tuple[float | None, ...], at_most: int = 12) -> str:
         return ""
     top = max(known) or 1.0
     return "".join(" " if value is None else _BARS[round(abs(value) / top * (len(_BARS) - 1))] for value in last)
+
+
+def span_of_history(rule: Rule, values: tuple[float | None, ...], at_most: int = 12) -> str:
+    """What a sparkline of `values` spans: the last 8 windows of 15 min."""
+    width = TABLES[rule.watch].width
+    noun = "the last {}" if len(values) > 1 else "{}"
+    said = noun.format(counted(min(len(values), at_most), "window" if width else "reading"))
+    return f"{said} of {length(width)}" if width else said
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:

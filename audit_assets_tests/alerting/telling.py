@@ -62,18 +62,16 @@ def named(rule: Rule, name: str, **changes: Any) -> Told:
 
 
 def story(rule: Rule, *episodes: Told, **changes: Any) -> Story:
-    parts = (
-        Contributor("code_review", 3820, 640),
-        Contributor("search_answer", 701, 655),
-        Contributor("chat", 402, 398),
-    )
+    parts = (("code_review", 3820, 640), ("search_answer", 701, 655), ("contract_chek", 402, 0))
+    scale = 10_000 if rule.form.unit == "share" else 1
+    contributors = tuple(Contributor(name, value / scale, usual / scale) for name, value, usual in parts)
     plain = Story(
         rule=rule,
         told=episodes or (told(rule),),
         now=NOW,
         data_until=NOW - timedelta(minutes=2),
         links=LINKS,
-        contributors=parts if rule.watch.startswith("ai_audit_total") and rule.form.baseline else (),
+        contributors=contributors if rule.watch.startswith("ai_audit_total") and rule.form.baseline else (),
         run_url="https://dagster.example/runs/8c1f",
     )
     return replace(plain, **changes)

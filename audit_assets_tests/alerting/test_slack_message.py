@@ -1,0 +1,304 @@
+"""What Slack is told, as files to compare, and what no name and no number of episodes can do to it."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audit_assets.alerting.links import Links, is_web_address
+from audit_assets.alerting.slack_message import OVER_COLOUR, message, minimal, reply
+from audit_assets.alerting.story import Contributor, Story
+from audit_assets_tests.alerting.golden import FOLDER, payloads, written
+from audit_assets_tests.alerting.slack_look import page
+from audit_assets_tests.alerting.telling import LINKS, named, night, resolved, story, told
+from audit_assets_tests.rules.made import NOW, shipped, shipped_rules
+
+SPIKE = shipped("volume_spike")
+GOLDEN = {name: payload for name, payload in payloads().items() if name.startswith("slack/")}
+EVIL = "*x*_<!channel> <@U1> <https://evil.example|ok> @here #general :fire: ~y~ `z` ```"
+
+
+def blocks(payload: dict[str, Any]) -> list[dict[str, Any]]:
+    return payload["attachments"][0]["blocks"]
+
+
+def said(payload: dict[str, Any]) -> str:
+    """Every text of a message, in order."""
+    return "\n".join([payload["text"], *texts(payload)])
+
+
+def texts(payload: dict[str, Any]) -> list[str]:
+    found: list[str] = []
+
+    def look(part: Any) -> None:
+        if isinstance(part, dict):
+            if part.get("type") in ("mrkdwn", "plain_text"):
+                found.append(part["text"])
+            else:
+                look(list(part.values()))
+        elif isinstance(part, list):
+            for each in part:
+                look(each)
+
+    look(payload["attachments"])
+    return found
+
+
+def buttons(payload: dict[str, Any]) -> dict[str, str]:
+    return {
+        element["text"]["text"]: element["url"]
+        for block in blocks(payload)
+        if block["type"] == "actions"
+        for element in block["elements"]
+    }
+
+
+def units(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def assert_within_limits(payload: dict[str, Any]) -> None:
+    json.dumps(payload).encode()
+    assert 0 < units(payload["text"]) < 3000
+    if "attachments" not in payload:
+        return
+    assert len(payload["attachments"]) == 1
+    assert len(blocks(payload)) <= 50
+    for block in blocks(payload):
+        kind = block["type"]
+        if kind == "header":
+            assert 0 < units(block["text"]["text"]) <= 150
+        if kind == "section" and "text" in block:
+            assert 0 < units(block["text"]["text"]) <= 3000
+        fields = block.get("fields", [])
+        assert len(fields) <= 10
+        assert all(0 < units(field["text"]) <= 2000 for field in fields)
+        if kind == "context":
+            assert 0 < len(block["elements"]) <= 10
+            assert all(0 < units(element["text"]) <= 3000 for element in block["elements"])
+        if kind == "actions":
+            assert 0 < len(block["elements"]) <= 25
+            for button in block["elements"]:
+                assert units(button["text"]["text"]) <= 75
+                assert len(button["url"]) <= 3000
+                assert button["url"].isascii()
+
+
+def unread(text: str) -> str:
+    """What is left of `text` for Slack to read as markup: code is taken out, as Slack does, and the words of an address
+    are none of the message."""
+    text = re.sub(r"https://\S+", lambda found: re.sub(r"[A-Za-z0-9]", "", found[0]), text)
+    return re.sub(r"`[^`\n]+`", "", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+
+
+@pytest.mark.requirement("R42")
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_message_is_the_one_on_file(name: str):
+    assert (FOLDER / f"{name}.json").read_text(encoding="utf-8") == written(GOLDEN[name])
+
+
+def test_every_shipped_rule_has_its_message_on_file_and_no_file_is_left_over():
+    files = {path.stem for path in FOLDER.glob("slack/*.json")}
+    assert {rule.id for rule in shipped_rules().rules} <= files
+    assert files == {name.removeprefix("slack/") for name in GOLDEN}
+
+
+@pytest.mark.requirement("R42")
+def test_a_message_says_what_how_much_since_when_and_what_next():
+    payload = message(story(SPIKE))
+    assert payload["text"] == "AI Copilot Audit Spike: `code_review`, +337 %"
+    assert payload["attachments"][0]["color"] == "#7C3AED"
+    text = said(payload)
+    assert "`code_review`: *1,742 calls in 2 hours*, usually 399 (median of these hours over 14 days)" in text
+    for field in (
+        "*Capability*\n`code_review`",
+        "*Delta*\n+337 %",
+        "*Window*\n2026-11-23 13:45 to 14:00 UTC",
+        "*Since*\n12:45 UTC, for 1 h 20 min",
+        "*Limit*\nabove 625 calls in 2 hours",
+        "Data known up to 14:03 UTC, 2 min ago",
+    ):
+        assert field in texts(payload)
+    assert list(buttons(payload)) == ["Open Dashboard", "Runbook", "Raw logs"]
+    assert buttons(payload)["Open Dashboard"] == "https://bi.example/audit-overview?capability=code_review"
+
+
+def test_the_others_of_a_message_stand_in_a_table_with_their_bars():
+    (table,) = [text for text in texts(message(night())) if text.startswith("```\nalso")]
+    assert table.splitlines()[1:-1] == [
+        "also              value  usual   delta  last windows",
+        "search_answer       610    140  +336 %  ▂▂▃▃▆█",
+        "contract_summary    388     96  +304 %  ▃▃▃▆█",
+        "translate           212     61  +248 %  ▃▃ ▃▆█",
+        "draft_reply         160     44  +264 %  over 13:55 UTC",
+    ]
+
+
+def test_beyond_ten_episodes_the_rest_is_counted():
+    text = said(message(story(SPIKE, *(named(SPIKE, f"c{number:03}") for number in range(500)))))
+    assert "c009" in text
+    assert "c010" not in text
+    assert "and 490 more" in text
+    assert "and 499 more" in text.splitlines()[0]
+
+
+def test_columns_stay_aligned_where_names_are_wide():
+    (table,) = [
+        text
+        for text in texts(message(story(SPIKE, told(SPIKE), named(SPIKE, "契約レビュー"), named(SPIKE, "x" * 90))))
+        if text.startswith("```")
+    ]
+    from rich.cells import cell_len
+
+    ends = {cell_len(line[: line.index("+337 %")]) for line in table.splitlines() if "+337" in line}
+    assert len(ends) == 1
+
+
+def test_a_total_names_who_contributes_most():
+    payload = message(story(shipped("total_volume_spike")))
+    assert "code_review    3,820    640  +497 %" in said(payload)
+    assert "*Capability*\nall capabilities" in said(payload)
+
+
+def test_a_message_turns_green_when_its_last_episode_closes():
+    first, second = told(SPIKE), named(SPIKE, "chat")
+    assert message(story(SPIKE, first, resolved(second)))["attachments"][0]["color"] == "#7C3AED"
+    payload = message(story(SPIKE, resolved(first), resolved(second)))
+    assert payload["attachments"][0]["color"] == OVER_COLOUR
+    assert blocks(payload)[0]["text"]["text"] == "Resolved: AI Copilot Audit Spike"
+
+
+def test_the_worst_that_is_still_open_is_told_first():
+    payload = message(story(SPIKE, resolved(told(SPIKE)), named(SPIKE, "chat")))
+    assert payload["text"] == "AI Copilot Audit Spike: `chat`, +337 % and 1 more"
+    assert "over 14:00 UTC" in said(payload)
+
+
+def test_a_reply_says_that_it_is_over_how_it_is_now_and_how_long_it_took():
+    over = resolved(told(SPIKE), history=(1742, 12), baseline=10, peak=1742)
+    assert reply(story(SPIKE, over), over)["text"] == (
+        "`code_review` is back to normal: 12 calls in 2 hours, usually 10; at worst 1,742; lasted 1 h 15 min"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("cleared", "is back to normal"),
+        ("rule_removed", "is no longer watched for this: the rule was removed"),
+        ("by_hand", "is no longer watched for this: by hand"),
+    ],
+)
+def test_a_reply_says_why_it_is_over(reason: str, words: str):
+    over = resolved(told(SPIKE), reason)
+    assert words in reply(story(SPIKE, over), over)["text"]
+
+
+def test_a_drill_says_so_once_and_among_others_at_its_name():
+    drill = replace(told(SPIKE), environment="sim")
+    only = message(story(SPIKE, drill))
+    assert blocks(only)[0]["text"]["text"] == "[DRILL] AI Copilot Audit Spike"
+    assert only["text"].count("[DRILL]") == 1
+    mixed = said(message(story(SPIKE, told(SPIKE), replace(named(SPIKE, "d1"), environment="sim"))))
+    assert "[DRILL] d1" in mixed
+    assert not mixed.startswith("[DRILL]")
+    assert reply(story(SPIKE, drill), resolved(drill))["text"].startswith("[DRILL] ")
+
+
+@pytest.mark.requirement("R42")
+@pytest.mark.parametrize("address", ["", "docs", "javascript:alert(1)", "ftp://bi.example", "https://", "https://a b"])
+def test_a_button_that_would_lead_nowhere_is_left_out(address: str):
+    payload = message(story(SPIKE, links=Links(address, address)))
+    assert buttons(payload) == {}
+    assert "actions" not in {block["type"] for block in blocks(payload)}
+
+
+def test_raw_logs_lead_to_the_rows_of_the_capability_and_the_window():
+    url = LINKS.raw_logs("a&b=c", NOW - timedelta(minutes=15), NOW)
+    assert url == (
+        "https://bi.example/audit-log?capability=a%26b%3Dc&from=2026-11-23T13%3A50%3A00Z&to=2026-11-23T14%3A05%3A00Z"
+    )
+    assert "Raw logs" not in buttons(message(story(shipped("freshness_slo"))))
+    assert "from=2026-11-22" in buttons(message(story(shipped("new_capability"))))["Raw logs"]
+
+
+@pytest.mark.requirement("R42")
+def test_a_name_from_outside_neither_formats_nor_mentions():
+    rule = shipped("total_volume_spike")
+    parts = (Contributor(EVIL, 5, 1),)
+    evil = replace(night(), told=(named(SPIKE, EVIL), named(SPIKE, EVIL)), contributors=parts)
+    for payload in (message(evil), message(story(rule, contributors=parts)), minimal(evil)):
+        for text in [payload["text"], *(texts(payload) if "attachments" in payload else [])]:
+            assert "<" not in text
+            assert ">" not in text
+            for mark in ("channel", "@here", "#general", ":fire:", "~y~", "*x*"):
+                assert mark not in unread(text)
+    assert "<!channel" not in page(message(evil))
+    assert reply(evil, resolved(evil.told[0]))["text"].startswith("`*x*_&lt;!channel&gt;")
+
+
+def test_a_name_cannot_hide_in_a_message():
+    text = said(message(story(SPIKE, named(SPIKE, "pay\u202emal\u200b\x1b[2J\nResolved"))))
+    assert "pay\\u202emal\\u200b\\x1b[2J\\x0aResolved" in text
+
+
+@pytest.mark.parametrize("name", ["x" * 2000, "&" * 2000, "\U000e0001" * 2000, "😀" * 2000, "e" + "\u0301" * 1999, ""])
+def test_no_name_and_no_number_of_episodes_breaks_a_limit(name: str):
+    many = story(
+        SPIKE,
+        *(named(SPIKE, name, history=(1.0,) * 500) for _ in range(500)),
+        contributors=(Contributor(name, 1e300, 1e-300),) * 500,
+    )
+    for payload in (message(many), minimal(many), reply(many, resolved(many.told[0]))):
+        assert_within_limits(payload)
+    assert_within_limits(message(replace(many, told=tuple(resolved(each) for each in many.told))))
+
+
+_FIGURES = st.one_of(st.none(), st.floats(), st.integers(-(10**6), 10**12).map(float))
+
+
+@given(
+    names=st.lists(st.text(max_size=40), min_size=1, max_size=12),
+    figures=st.tuples(_FIGURES, _FIGURES, _FIGURES, _FIGURES, _FIGURES),
+    history=st.lists(_FIGURES, max_size=20),
+    rule=st.sampled_from(shipped_rules().rules),
+    over=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_comes_in_a_message_is_within_limits_and_mentions_nobody(
+    names: list[str], figures: tuple[float | None, ...], history: list[float | None], rule: Any, over: bool
+):
+    value, baseline, threshold, delta, peak = figures
+    changes = {
+        "value": value,
+        "baseline": baseline,
+        "threshold": threshold,
+        "delta_percent": delta,
+        "peak": peak,
+        "history": tuple(history),
+    }
+    episodes = [named(rule, name, **changes) for name in names]
+    made: Story = story(rule, *(map(resolved, episodes) if over else episodes), data_until=None)
+    for payload in (message(made), minimal(made), reply(made, resolved(made.told[0]))):
+        assert_within_limits(payload)
+        assert "<" not in payload["text"]
+    for text in texts(message(made))[1:]:
+        assert "<" not in text
+        assert text.count("`") % 2 == 0
+
+
+@given(st.text(max_size=60))
+def test_what_counts_as_an_address_is_one_line_to_a_host(link: str):
+    assert not is_web_address(link) or (link.startswith(("http", "HTTP")) and link.isprintable())
+
+
+def test_what_is_left_when_blocks_are_refused_is_text_with_the_links_in_it():
+    payload = minimal(night())
+    assert set(payload) == {"text"}
+    assert "https://docs.example/INGESTION_WORKFLOW.md#volume_spike" in payload["text"]
+    assert "usually 399" in payload["text"]
