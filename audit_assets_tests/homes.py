@@ -1,6 +1,6 @@
 """Local folders with a whole pipeline's state in them, for tests that begin where a build has ended.
 
-One home is built a session (20 days, 300 rows a day, through Dagster); a test that writes gets a copy of it and of its
+One home is built a session (20 days, 600 rows a day, through Dagster); a test that writes gets a copy of it and of its
 source. Import the fixtures into a folder's conftest.py.
 """
 
@@ -28,7 +28,7 @@ from audit_assets.simulate.writing import write, write_world
 from audit_assets.warehouse.snapshot import open_snapshot
 
 DAYS = 20
-ROWS_PER_DAY = 300
+ROWS_PER_DAY = 600  # at half of that, chance leaves the last hours without their spike one time in ten
 SEED = 7
 
 _numbers = count(1)

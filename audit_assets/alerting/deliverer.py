@@ -48,16 +48,18 @@ def deliver(
     routing: Routing,
     clock: Callable[[], datetime],
     budget: timedelta = SENSOR_BUDGET,
+    lease: timedelta = outbox.LEASE,
 ) -> Delivered:
-    """Sends what is due, in order. `senders` by provider (`slack`, `pagerduty`). Raises LedgerError; a provider that
-    fails is no error: its rows stay, and are tried again."""
+    """Sends what is due, in order, for as long as `budget` lasts. `senders` by provider (`slack`, `pagerduty`). Raises
+    LedgerError; a provider that fails is no error: its rows stay, and are tried again. A row that is being sent belongs
+    to this deliverer for as long as the `lease` lasts."""
     worker, until = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}", clock() + budget
     told = Delivered()
     with ledger.transaction() as connection:
         silences.release(connection)
     while clock() < until:
         with ledger.transaction() as connection:
-            delivery = outbox.claim(connection, clock(), worker)
+            delivery = outbox.claim(connection, clock(), worker, lease)
             if delivery is None:
                 break
             why = silences.why_held(connection, delivery, routing, clock())

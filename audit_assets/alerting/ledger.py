@@ -35,6 +35,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 _BUSY_SECONDS = 30
+_MAKING_TABLES, _RECORDING = 7240191, 7240192  # advisory locks on Postgres
 
 
 class LedgerError(Exception):
@@ -213,10 +214,13 @@ class Ledger:
         return f"Ledger({self._engine.url.render_as_string(hide_password=True)})"
 
     @contextmanager
-    def transaction(self) -> Generator[Connection]:
-        """All of it, or nothing. Raises LedgerError where the database cannot be had."""
+    def transaction(self, alone: bool = False) -> Generator[Connection]:
+        """All of it, or nothing; with `alone`, never beside another one that asked for that. Raises LedgerError where
+        the database cannot be had."""
         try:
             with self._engine.begin() as connection:
+                if alone:
+                    _alone(connection, _RECORDING)
                 yield connection
         except SQLAlchemyError as error:
             raise LedgerError(f"{self!r}: {_first_line(error)}") from None
@@ -238,8 +242,7 @@ def open_ledger(url: str) -> Ledger:
         else:
             engine = create_engine(parsed, pool_size=1, max_overflow=4, pool_pre_ping=True)
         with engine.begin() as connection:
-            if connection.dialect.name == "postgresql":  # two first users would make the tables at once
-                connection.execute(text("select pg_advisory_xact_lock(7240191)"))
+            _alone(connection, _MAKING_TABLES)
             _tables.create_all(connection)
     except ArgumentError:
         raise LedgerError("AI_AUDIT_LEDGER_URL: is no database address; see .env.example") from None
@@ -247,6 +250,12 @@ def open_ledger(url: str) -> Ledger:
         shown = make_url(url).render_as_string(hide_password=True)
         raise LedgerError(f"the alert ledger at {shown} cannot be opened: {_first_line(error)}") from None
     return Ledger(engine)
+
+
+def _alone(connection: Connection, lock: int) -> None:
+    """SQLite's transactions are serial as they are."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": lock})
 
 
 def _make_serial(engine: Engine) -> None:

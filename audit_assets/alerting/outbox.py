@@ -81,9 +81,10 @@ def enqueue(connection: Connection, entry: Entry, now: datetime) -> None:
 
 
 def first_of(connection: Connection, stream: str, action: str) -> Row[Any] | None:
-    """The first row of a stream with this action, whatever became of it."""
+    """The first row of a stream with this action, whatever became of it; nobody takes it while it is being decided
+    upon."""
     chosen = select(deliveries).where(deliveries.c.stream == stream, deliveries.c.action == action)
-    return connection.execute(chosen.order_by(deliveries.c.seq).limit(1)).first()
+    return connection.execute(chosen.order_by(deliveries.c.seq).limit(1).with_for_update()).first()
 
 
 def is_untold(row: Row[Any]) -> bool:
@@ -112,7 +113,7 @@ def give_up_trying(connection: Connection, seq: int, now: datetime) -> None:
     connection.execute(update(deliveries).where(*waits).values(**ended))
 
 
-def claim(connection: Connection, now: datetime, worker: str) -> Delivery | None:
+def claim(connection: Connection, now: datetime, worker: str, lease: timedelta = LEASE) -> Delivery | None:
     """The next row to be sent, leased to `worker`; None where there is nothing to do at the moment. Rows of a stream
     go one after the other; a target that is to be left alone is."""
     earlier = deliveries.alias("earlier")
@@ -135,7 +136,7 @@ def claim(connection: Connection, now: datetime, worker: str) -> Delivery | None
         update(deliveries)
         .where(deliveries.c.seq == row.seq)
         .values(
-            status="inflight", lease_until=now + LEASE, leased_by=worker, maybe_taken=True,
+            status="inflight", lease_until=now + lease, leased_by=worker, maybe_taken=True,
             attempts=row.attempts + 1, first_attempt_at=row.first_attempt_at or now,
         )
     )  # fmt: skip

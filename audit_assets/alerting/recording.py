@@ -59,7 +59,7 @@ def record_judged(ledger: Ledger, judged: Judged) -> Recorded:
     """Writes one judging of all rules. A second time it changes nothing; an older one than what is on record is kept
     and ignored. Raises LedgerError, and then nothing is written."""
     recorded = Recorded()
-    with ledger.transaction() as connection:
+    with ledger.transaction(alone=True) as connection:
         for verdict in judged.verdicts:
             if isinstance(verdict, Failure):
                 _failed(connection, judged, verdict, recorded)

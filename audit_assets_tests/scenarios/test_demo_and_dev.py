@@ -52,7 +52,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     bare = Home(folder / "home", None, f"http://localhost:{free_port()}", more)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "audit_assets.cli", *f"demo --no-serve --days {DAYS} --rows-per-day 300".split()],
+            [sys.executable, "-m", "audit_assets.cli", *f"demo --no-serve --days {DAYS} --rows-per-day 600".split()],
             env=bare.whole_environment(),
             capture_output=True,
             text=True,
