@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 SERVE ?= 1
+SEND ?= 0
 VENV := .venv
 BIN := $(VENV)/bin
 # dagster-dbt still asks for sqlglot's old speed-up, which warns on every import.
@@ -27,8 +28,8 @@ $(STAMP): requirements.lock pyproject.toml Makefile
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP) ## made traffic, the whole pipeline, then the UI (SERVE=0 ends after the run)
-	@$(BIN)/audit demo $(if $(filter 0,$(SERVE)),--no-serve,--serve)
+demo: $(STAMP) ## made traffic, the whole pipeline, then the UI (SERVE=0 ends after the run, SEND=1 tells Slack and PagerDuty)
+	@$(BIN)/audit demo $(if $(filter 0,$(SERVE)),--no-serve,--serve) $(if $(filter 1,$(SEND)),--send)
 
 dev: $(STAMP) ## serve Dagster on the data that is there
 	@$(BIN)/audit dev

@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
+_CHANNEL = r"^(#[a-z0-9][a-z0-9_-]{0,78}|[CG][A-Z0-9]{7,})$"
+
 Destination = Literal["duckdb", "stdout"]
 
 
@@ -72,6 +74,12 @@ class Settings(BaseSettings):
         "https://slack.com/api/", validation_alias="SLACK_BASE_URL"
     )
     pagerduty_routing_key: SecretStr | None = Field(None, validation_alias="PAGERDUTY_ROUTING_KEY")
+    slack_channel: str | None = Field(None, validation_alias="AI_AUDIT_SLACK_CHANNEL", pattern=_CHANNEL)
+    slack_compliance_channel: str | None = Field(
+        None, validation_alias="AI_AUDIT_SLACK_COMPLIANCE_CHANNEL", pattern=_CHANNEL
+    )
+    send: bool = Field(True, validation_alias="AI_AUDIT_SEND")
+    watchdog_routing_key: SecretStr | None = Field(None, validation_alias="AI_AUDIT_WATCHDOG_ROUTING_KEY")
     pagerduty_events_url: Annotated[str, AfterValidator(_events_url)] = Field(
         "https://events.pagerduty.com", validation_alias="PAGERDUTY_EVENTS_URL"
     )

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 from sqlalchemy.engine import Connection
 
 from audit_assets.alerting import outbox, silences
-from audit_assets.alerting.ledger import Ledger, deliveries, targets
+from audit_assets.alerting.ledger import Ledger, deliveries, heartbeats, targets
 from audit_assets.alerting.outbox import Delivery, Entry
 from audit_assets.alerting.outcome import Outcome
+from audit_assets.alerting.watchdog import DELIVERER
 from audit_assets.rules.routing import Routing
 
 SENSOR_BUDGET = timedelta(seconds=40)  # a sensor's tick ends at 60
@@ -55,7 +56,8 @@ def deliver(
     to this deliverer for as long as the `lease` lasts."""
     worker, until = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}", clock() + budget
     told = Delivered()
-    with ledger.transaction() as connection:
+    with ledger.transaction(alone=True) as connection:
+        beat(connection, clock())
         silences.release(connection)
     while clock() < until:
         with ledger.transaction() as connection:
@@ -73,6 +75,13 @@ def deliver(
         with ledger.transaction() as connection:
             _settle(connection, delivery, outcome, routing, clock(), worker, told)
     return told
+
+
+def beat(connection: Connection, now: datetime) -> None:
+    """Says that a deliverer looked, for the watchdog."""
+    mine = heartbeats.c.name == DELIVERER
+    if connection.execute(update(heartbeats).where(mine).values(at=now)).rowcount == 0:
+        connection.execute(insert(heartbeats).values(name=DELIVERER, at=now))
 
 
 def _settle(

@@ -2,7 +2,8 @@
 
 `ai_audit_alerts` holds a row an episode; `ai_audit_alert_events` what happened to it, append-only; `_groups` the
 messages episodes share; `_deliveries` the outbox; `_targets` who cannot be reached at the moment; `_evaluations` a row
-each time a rule was judged; `_silences` what is not to be told; `_drills` what drills showed. All times are UTC.
+each time a rule was judged; `_silences` what is not to be told; `_drills` what drills showed; `_heartbeats` who looked
+last. All times are UTC.
 """
 
 from collections.abc import Generator
@@ -185,6 +186,13 @@ silences = Table(
     Column("reason", Text, nullable=False),
     Column("created_by", String, nullable=False),
     Column("created_at", Instant, nullable=False),
+)
+
+heartbeats = Table(
+    "ai_audit_alert_heartbeats",
+    _tables,
+    Column("name", String, primary_key=True),
+    Column("at", Instant, nullable=False),
 )
 
 drills = Table(

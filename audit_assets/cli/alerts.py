@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,21 +15,17 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.engine import Connection
 
 from audit_assets.alerting import silences
-from audit_assets.alerting.deliverer import deliver as deliver_due
 from audit_assets.alerting.deliverer import waiting
 from audit_assets.alerting.ledger import Ledger, alerts, deliveries, events, open_ledger
 from audit_assets.alerting.outside_text import shown
-from audit_assets.alerting.pagerduty_client import PagerDutyClient
-from audit_assets.alerting.senders import senders_of
 from audit_assets.alerting.silences import Silence, SilenceError
-from audit_assets.alerting.slack_client import SlackClient
+from audit_assets.cli.delivering import deliver_due
 from audit_assets.cli.screen import FAILED, AsJson, err, figures_table, out, print_json, told
 from audit_assets.ingest.windows import WindowError
 from audit_assets.rules.durations import parse_duration
 from audit_assets.rules.load import load_rules
-from audit_assets.rules.routing import read_routing
 from audit_assets.rules.spelling import did_you_mean
-from audit_assets.settings import Settings, read_settings
+from audit_assets.settings import read_settings
 
 _LISTED = 50
 _STATES = {"firing": "bold red", "recovering": "yellow", "resolved": "green"}
@@ -63,7 +58,9 @@ def list_alerts(
     for one in quiet:
         which = ", ".join(filter(None, (one.rule_id, one.capability and shown(one.capability), one.environment)))
         when = f"until {told(one.ends_at)}" if one.starts_at <= now else f"{told(one.starts_at)} to {told(one.ends_at)}"
-        out.print(f"silence {one.id}: {which} {when}, by {one.created_by}: {shown(one.reason)}", markup=False)
+        out.print(
+            f"silence {one.id}: {which} {when}, by {one.created_by}: {shown(one.reason)}", markup=False, soft_wrap=True
+        )
     if left:
         err.print("waiting: " + ", ".join(f"{number} {status}" for status, number in sorted(left.items())))
 
@@ -88,11 +85,15 @@ def show(
         return
     out.print(figures_table({name: _shown(value) for name, value in _alert(row).items()}))
     for one in happened:
-        out.print(f"{told(one.at)}  {one.kind}{f': {one.said}' if one.said else ''}  run {one.run_id}", markup=False)
+        out.print(
+            f"{told(one.at)}  {one.kind}{f': {one.said}' if one.said else ''}  run {one.run_id}",
+            markup=False,
+            soft_wrap=True,
+        )
     for one in sent:
         tries = f" after {one.attempts} attempts" if one.attempts > 1 else ""
         said = f": {one.said}" if one.said and one.status != "sent" else ""
-        out.print(f"{one.action} to {one.target}: {one.status}{tries}{said}", markup=False)
+        out.print(f"{one.action} to {one.target}: {one.status}{tries}{said}", markup=False, soft_wrap=True)
 
 
 @alerts_app.command("silence")
@@ -140,16 +141,7 @@ def deliver(
     """Send what is due, as the sensor does; for places without Dagster, from cron. Exits 1 where something was given
     up or a provider takes nothing."""
     settings = read_settings()
-    with _ledger() as ledger:
-        done = deliver_due(
-            ledger,
-            senders_of(_slack(settings), _pagerduty(settings), Console(width=100, stderr=as_json)),
-            read_routing(settings.routing_file),
-            lambda: datetime.now(UTC),
-            timedelta(seconds=seconds),
-        )
-        with ledger.transaction() as connection:
-            left = waiting(connection)
+    done, left = deliver_due(settings, Console(width=100, stderr=as_json), timedelta(seconds=seconds))
     counted = {"sent": done.sent, "to_try_again": done.again, "held": done.held, "parked": done.parked}
     counted["given_up"] = done.dead
     if as_json:
@@ -182,16 +174,6 @@ def _ledger() -> Generator[Ledger]:
         raise WindowError(str(error)) from None
     finally:
         ledger.close()
-
-
-def _slack(settings: Settings) -> SlackClient | None:
-    token: SecretStr | None = settings.slack_token
-    return SlackClient(token, settings.slack_base_url) if token else None
-
-
-def _pagerduty(settings: Settings) -> PagerDutyClient | None:
-    key: SecretStr | None = settings.pagerduty_routing_key
-    return PagerDutyClient(key, settings.pagerduty_events_url) if key else None
 
 
 def _moment(text: str) -> datetime:

@@ -7,7 +7,7 @@ import typer
 
 from audit_assets.alerting.ledger import LedgerError
 from audit_assets.alerting.outside_text import shown
-from audit_assets.cli import alerts, drilling, rules, serving, source, syncing
+from audit_assets.cli import alerts, drilling, rules, serving, source, syncing, watching
 from audit_assets.cli.screen import FAILED, WRONG_USAGE, err
 from audit_assets.ingest.mirror import MirrorError
 from audit_assets.ingest.policy import PolicyError
@@ -43,6 +43,7 @@ for drill in (drilling.spike, drilling.drop, drilling.errors, drilling.silence, 
     source.simulate_app.command(drill.__name__.replace("_", "-"), rich_help_panel="Drills")(drill)
 app.add_typer(rules.rules_app, name="rules", rich_help_panel="Alerts")
 app.add_typer(alerts.alerts_app, name="alerts", rich_help_panel="Alerts")
+app.command("watchdog", rich_help_panel="Alerts")(watching.watchdog)
 app.command("demo", rich_help_panel="Serving")(serving.demo)
 app.command("dev", rich_help_panel="Serving")(serving.dev)
 

@@ -17,6 +17,7 @@ import typer
 from rich.rule import Rule
 from rich.text import Text
 
+from audit_assets.cli.delivering import deliver_due
 from audit_assets.cli.headless import BuildOutcome, prepare_instance, run_build
 from audit_assets.cli.reckoning import reckon
 from audit_assets.cli.screen import FAILED, AsJson, err, out, print_json
@@ -52,8 +53,11 @@ def demo(
     days: Annotated[int, typer.Option(min=15, max=1000, help="UTC days of made traffic.")] = DEMO_DAYS,
     rows_per_day: Annotated[int, typer.Option(min=100)] = 8000,
     seed: Annotated[int, typer.Option()] = 1,
+    send: Annotated[bool, typer.Option(help="Tell Slack and PagerDuty, where tokens are set.")] = False,
 ) -> None:
     """Made traffic (or your AI_AUDIT_SOURCE_URL), through the whole pipeline, to a first alert on this terminal."""
+    if not send:
+        os.environ["AI_AUDIT_SEND"] = "0"  # for what is served afterwards, too
     settings = read_settings()
     begun = time.monotonic()
     prepare_instance(settings)
@@ -68,6 +72,8 @@ def demo(
     # Made anew, the traffic's end reaches further back than a delta looks: then its days are read again.
     again = own and read_manifest(settings.snapshot_folder) is not None
     outcome = run_build(settings, today - timedelta(days=days - 1), today, mode="days" if again else "delta")
+    _step("Telling")
+    deliver_due(settings, out)
     _step("Reckoning")
     reckoning = reckon(settings, outcome)
     out.print(reckoning.table())

@@ -6,9 +6,9 @@ from dagster import DefaultSensorStatus, SensorEvaluationContext, SkipReason, se
 from rich.console import Console
 
 from audit_assets.alerting.deliverer import deliver, waiting
+from audit_assets.alerting.routes import routes_of
 from audit_assets.alerting.senders import senders_of
 from audit_assets.defs.resources import Surroundings
-from audit_assets.rules.routing import read_routing
 
 EVERY_SECONDS = 10
 
@@ -27,7 +27,7 @@ def alert_deliveries(context: SensorEvaluationContext, surroundings: Surrounding
             senders_of(
                 slack.client() if slack else None, pagerduty.client() if pagerduty else None, Console(width=100)
             ),
-            read_routing(settings.routing_file),
+            routes_of(settings),
             clock=lambda: datetime.now(UTC),
         )
         with ledger.transaction() as connection:

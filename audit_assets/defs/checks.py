@@ -23,6 +23,7 @@ from audit_assets.alerting.links import Links
 from audit_assets.alerting.live_facts import live_facts
 from audit_assets.alerting.outside_text import shown
 from audit_assets.alerting.recording import Judged, record_judged
+from audit_assets.alerting.routes import routes_of
 from audit_assets.defs.ingestion import raw_logs, sync_state
 from audit_assets.defs.liveness import mark_alive
 from audit_assets.defs.publishing import SNAPSHOT
@@ -33,7 +34,6 @@ from audit_assets.rules.episode import Episode, Finding
 from audit_assets.rules.judge import Failure, Judgement, Verdict, judge_all
 from audit_assets.rules.load import load_rules
 from audit_assets.rules.model import Rule, RuleSet
-from audit_assets.rules.routing import read_routing
 from audit_assets.settings import read_settings
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
 from audit_assets.warehouse.facts import latest_run
@@ -79,7 +79,7 @@ def rules(context: AssetCheckExecutionContext, surroundings: Surroundings) -> It
         surroundings.ledger(),
         Judged(
             rule_set, verdicts, facts.tables, facts.calendar, facts.as_of, now, context.run.run_id,
-            settings.environment, read_routing(settings.routing_file), links,
+            settings.environment, routes_of(settings), links,
             run_url=f"{settings.dagster_url.rstrip('/')}/runs/{context.run.run_id}",
         ),
     )  # fmt: skip

@@ -26,16 +26,16 @@ class Surroundings(ConfigurableResource):
         return open_ledger(self.settings().ledger_url)
 
     def slack(self) -> SlackWithBaseUrl | None:
-        """None where no token is set."""
+        """None where no token is set, or nothing is to be sent."""
         settings = self.settings()
-        if settings.slack_token is None:
+        if settings.slack_token is None or not settings.send:
             return None
         return SlackWithBaseUrl(token=settings.slack_token.get_secret_value(), base_url=settings.slack_base_url)
 
     def pagerduty(self) -> PagerDutyWithLinks | None:
-        """None where no key is set."""
+        """None where no key is set, or nothing is to be sent."""
         settings = self.settings()
-        if settings.pagerduty_routing_key is None:
+        if settings.pagerduty_routing_key is None or not settings.send:
             return None
         key = settings.pagerduty_routing_key.get_secret_value()
         return PagerDutyWithLinks(routing_key=key, events_url=settings.pagerduty_events_url)

@@ -44,6 +44,15 @@ class Routing(_Frozen):
 
     routes: Mapping[Name, Route] = Field(min_length=1, description="routes by name")
 
+    def with_channels(self, ops: Channel | None, compliance: Channel | None) -> "Routing":
+        """The same, with other Slack channels: `compliance` for the route of that name, `ops` for all others."""
+
+        def moved(name: str, route: Route) -> Route:
+            channel = compliance if name == "compliance" else ops
+            return route.model_copy(update={"slack": channel}) if route.slack and channel else route
+
+        return Routing(routes={name: moved(name, route) for name, route in self.routes.items()})
+
     def pages(self, rule: Rule) -> bool:
         """Whether someone is woken by `rule`."""
         return any(self.routes[name].pagerduty is not None for name in rule.routes if name in self.routes)

@@ -1,0 +1,34 @@
+"""What is due, sent by the command line: without Dagster, with the same clients."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+
+from audit_assets.alerting.deliverer import SENSOR_BUDGET, Delivered, deliver, waiting
+from audit_assets.alerting.ledger import open_ledger
+from audit_assets.alerting.pagerduty_client import PagerDutyClient
+from audit_assets.alerting.routes import routes_of
+from audit_assets.alerting.senders import senders_of
+from audit_assets.alerting.slack_client import SlackClient
+from audit_assets.settings import Settings
+
+
+def deliver_due(
+    settings: Settings, console: Console, budget: timedelta = SENSOR_BUDGET
+) -> tuple[Delivered, Mapping[str, int]]:
+    """What became of the rows that were due, and how many are left, by status. Raises LedgerError."""
+    token = settings.slack_token if settings.send else None
+    key = settings.pagerduty_routing_key if settings.send else None
+    senders = senders_of(
+        SlackClient(token, settings.slack_base_url) if token else None,
+        PagerDutyClient(key, settings.pagerduty_events_url) if key else None,
+        console,
+    )
+    ledger = open_ledger(settings.ledger_url)
+    try:
+        done = deliver(ledger, senders, routes_of(settings), lambda: datetime.now(UTC), budget)
+        with ledger.transaction() as connection:
+            return done, waiting(connection)
+    finally:
+        ledger.close()

@@ -1,0 +1,132 @@
+"""`audit alerts` and `audit watchdog`: what they print, what they refuse, what they change."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from audit_assets.alerting.ledger import open_ledger
+from audit_assets_tests.alerting.conftest import CHANNELS, ROUTING_KEY, TOKEN
+from audit_assets_tests.alerting.made_ledger import Book, episode, judged
+from audit_assets_tests.cli.running import Audit, one_line
+from audit_assets_tests.fakes.providers import FakeProviders
+from audit_assets_tests.homes import Home
+
+pytestmark = pytest.mark.requirement("R41", "R45")
+
+
+@pytest.fixture
+def book(empty_home: Home) -> Iterator[Book]:
+    """The ledger of an otherwise empty home, with one episode in it."""
+    ledger = open_ledger(empty_home.settings().ledger_url)
+    book, now = Book(ledger), datetime.now(UTC)
+    book.record(judged(episode("chat", at=now), at=now), now=now)
+    yield book
+    ledger.close()
+
+
+@pytest.fixture
+def fakes(book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProviders]:
+    with FakeProviders(tmp_path / "told.jsonl", routing_key=ROUTING_KEY, token=TOKEN, channels=CHANNELS) as playing:
+        monkeypatch.setenv("SLACK_BOT_TOKEN", TOKEN)
+        monkeypatch.setenv("SLACK_BASE_URL", playing.slack_url)
+        monkeypatch.setenv("PAGERDUTY_ROUTING_KEY", ROUTING_KEY)
+        monkeypatch.setenv("PAGERDUTY_EVENTS_URL", playing.events_url)
+        yield playing
+
+
+def test_open_episodes_are_listed_with_what_waits(audit: Audit, book: Book):
+    figures = audit("alerts", "list", "--json").figures
+    (alert,) = figures["alerts"]
+    assert (alert["rule_id"], alert["dimensions"], alert["state"]) == ("volume_spike", {"capability": "chat"}, "firing")
+    assert figures["waiting"] == {"pending": 2}
+    told = audit("alerts", "list")
+    assert "volume_spike" in told.out
+    assert "2 pending" in told.err
+
+
+def test_an_empty_ledger_says_that_nothing_is_open(audit: Audit, empty_home: Home):
+    assert audit("alerts", "list").out == "Nothing is open.\n"
+    assert audit("alerts", "list", "--all").out == "Nothing has fired yet.\n"
+
+
+def test_one_episode_is_shown_with_what_happened_and_what_was_sent(audit: Audit, book: Book, fakes: FakeProviders):
+    audit("alerts", "deliver")
+    key = book.open()[0]
+    figures = audit("alerts", "show", key, "--json").figures
+    assert [one["kind"] for one in figures["events"]] == ["opened"]
+    # The shipped route wakes nobody before a drill is on record.
+    assert {one["target"].split(":")[0]: one["status"] for one in figures["deliveries"]} == {
+        "pagerduty": "suppressed",
+        "slack": "sent",
+    }
+    told = audit("alerts", "show", key[-12:])
+    assert "post to slack:#ai-copilot-ops: sent" in told.out
+    assert "nobody is woken before a drill of volume_spike is on record" in told.out
+    assert "no such alert" in one_line(audit("alerts", "show", "nonsense"), 2)
+
+
+def test_a_silence_holds_what_opens_and_is_ended_by_its_number(audit: Audit, book: Book, fakes: FakeProviders):
+    asked = ["alerts", "silence", "--rule", "volume_spike", "--for", "2h", "--reason", "a move"]
+    made = audit(*asked, "--json").figures["id"]
+    assert audit("alerts", "deliver", "--json").figures["held"] == 2
+    assert fakes.messages() == []
+    listed = audit("alerts", "list")
+    assert f"silence {made}: volume_spike until " in listed.out
+    assert "a move" in listed.out
+    assert audit("alerts", "unsilence", str(made)).out == f"silence {made} is over\n"
+    audit("alerts", "deliver")
+    assert len(fakes.messages()) == 1
+    assert "no such silence, or it is over" in one_line(audit("alerts", "unsilence", str(made)), 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--for 2h --reason x", "it would silence everything"),
+        ("--rule volume_spik --reason x", "volume_spik: no such rule; did you mean volume_spike?"),
+        ("--rule volume_spike --for soon --reason x", "--for: 'soon' is no duration"),
+        ("--rule volume_spike", "say why"),
+        ("--rule volume_spike --reason x --from 2026-11-01T08:00", "says no time zone; add Z for UTC"),
+        ("--rule volume_spike --reason x --from 2020-01-01T08:00Z", "over before it begins"),
+    ],
+)
+def test_a_silence_that_makes_no_sense_is_refused_in_one_line(audit: Audit, book: Book, arguments: str, told: str):
+    assert told in one_line(audit("alerts", "silence", *arguments.split()), 2)
+
+
+def test_what_was_parked_is_put_back_in_line(audit: Audit, book: Book, fakes: FakeProviders):
+    fakes.slack.bad_token = True
+    said = audit("alerts", "deliver", "--json")
+    assert (said.code, said.figures["parked"]) == (1, 1)
+    assert TOKEN not in said.out + said.err
+    fakes.slack.bad_token = False
+    assert audit("alerts", "retry", "--json").figures == {"again": 1}
+
+
+@pytest.mark.requirement("R46")
+def test_the_watchdog_opens_one_incident_and_closes_it(
+    audit: Audit, book: Book, fakes: FakeProviders, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AI_AUDIT_WATCHDOG_ROUTING_KEY", ROUTING_KEY)
+    for _ in range(2):
+        said = audit("watchdog")
+        assert said.code == 1
+        assert "the deliverer has never looked at the outbox" in said.out
+    (incident,) = fakes.incidents().values()
+    assert (incident.opened, incident.severity) == (1, "critical")
+    audit("alerts", "deliver")
+    well = audit("watchdog", "--json")
+    assert (well.code, well.figures) == (0, {"well": True, "troubles": []})
+    assert [one.state for one in fakes.incidents().values()] == ["resolved"]
+
+
+@pytest.mark.requirement("R46")
+def test_a_ledger_that_cannot_be_read_is_told_without_its_password(
+    audit: Audit, empty_home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AI_AUDIT_LEDGER_URL", "postgresql+psycopg2://reader:open-sesame@127.0.0.1:1/app")
+    said = audit("watchdog", "--json")
+    assert said.code == 1
+    assert [one["about"] for one in said.figures["troubles"]] == ["ledger"]
