@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.ledger import alerts, evaluations, events, groups
@@ -117,6 +117,13 @@ def is_known(connection: Connection, evaluation_id: str) -> bool:
 def keep(connection: Connection, evaluation: Evaluation) -> None:
     fields = ("id", "rule_id", "as_of", "window_end", "at", "outcome", "open", "said", "run_id")
     connection.execute(insert(evaluations).values({name: getattr(evaluation, name) for name in fields}))
+
+
+def forget_evaluations(connection: Connection, before: datetime) -> int:
+    """Drops evaluations from before that moment (UTC), but for the newest of each rule; how many."""
+    later = evaluations.alias("later")
+    has_later = select(later.c.id).where(later.c.rule_id == evaluations.c.rule_id, later.c.at > evaluations.c.at)
+    return connection.execute(delete(evaluations).where(evaluations.c.at < before, has_later.exists())).rowcount
 
 
 def open_group(connection: Connection, rule_id: str, environment: str, since: datetime) -> str | None:

@@ -53,7 +53,9 @@ class ConsoleSender:
     def send(self, delivery: Delivery, posted: str | None) -> Outcome:
         text = delivery.payload.get("text") or delivery.payload.get("payload", {}).get("summary")
         said = text or f"{delivery.payload.get('event_action', delivery.action)} {delivery.alert_key or ''}"
-        self._console.print(f"→ {delivery.target} {delivery.action}: {said}", markup=False, highlight=False)
+        self._console.print(
+            f"→ {delivery.target} {delivery.action}: {said}", markup=False, highlight=False, soft_wrap=True
+        )
         return Outcome("sent", "written to the console", "console")
 
 

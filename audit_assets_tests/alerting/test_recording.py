@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from audit_assets.alerting.ledger import LedgerError, open_ledger
+from audit_assets.alerting.record import forget_evaluations
 from audit_assets.rules.model import BrokenRule, RuleSet
 from audit_assets_tests.alerting.made_ledger import (
     NOON,
@@ -181,6 +182,15 @@ def test_all_of_an_evaluation_is_written_or_nothing(sqlite_book: Book):
     with pytest.raises(ValueError, match="no_such_rule"):
         sqlite_book.record(judged(episode()), unknown)
     assert sqlite_book.rows("alerts") == sqlite_book.rows("evaluations") == sqlite_book.rows("deliveries") == []
+
+
+def test_old_evaluations_are_forgotten_and_the_newest_of_a_rule_stays(book: Book):
+    for day in range(3):
+        book.record(judged(at=later(hours=24 * day)), now=later(hours=24 * day))
+    with book.ledger.transaction() as connection:
+        assert forget_evaluations(connection, later(hours=12)) == 1
+        assert forget_evaluations(connection, later(hours=240)) == 1
+    assert len(book.rows("evaluations")) == 1
 
 
 def test_times_are_given_back_in_utc(book: Book):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from dagster import DagsterInstance, DagsterRunStatus, build_op_context
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter, build_op_context
 from dagster._core.test_utils import create_run_for_test
 from sqlalchemy import create_engine, text
 
@@ -48,6 +48,35 @@ def test_only_old_micro_batches_that_went_well_are_pruned(loaded: None, empty_ho
     assert not logs.parent.exists()
     shards = {path.stem for path in (empty_home.folder / "dagster/history/runs").glob("*.db")} - {"index"}
     assert shards == set(runs.values()) - {runs["an old micro-batch"]}
+
+
+def test_of_the_checks_of_pruned_runs_the_newest_stay_and_the_file_shrinks(home: Home):
+    from audit_assets.defs.upkeep import prune_runs
+
+    for _ in range(3):
+        assert home.build().succeeded
+    index = home.folder / "dagster/history/runs/index.db"
+    before, executions = index.stat().st_size, _executions(home)
+    with DagsterInstance.get() as instance:
+        batches = instance.get_run_ids(RunsFilter(tags={"audit/mode": "delta"}))
+        _age(home, set(batches))
+        with build_op_context(instance=instance) as context:
+            prune_runs(context)
+    after = _executions(home)
+    assert len(batches) >= 3
+    assert {run_id for _, run_id in after} & set(batches) == {batches[0]}, (
+        "the newest of each check is what the UI shows"
+    )
+    assert {check for check, _ in after} == {check for check, _ in executions}
+    assert index.stat().st_size < before - 500_000
+
+
+def _executions(home: Home) -> list[tuple[str, str]]:
+    engine = create_engine(f"sqlite:///{home.folder}/dagster/history/runs/index.db")
+    with engine.begin() as connection:
+        found = connection.execute(text("select asset_key || check_name, run_id from asset_check_executions")).all()
+    engine.dispose()
+    return [(row[0], row[1]) for row in found]
 
 
 def _age(home: Home, run_ids: set[str]) -> None:
