@@ -20,6 +20,7 @@ from audit_assets.alerting.ledger import Ledger, alerts, deliveries, events, ope
 from audit_assets.alerting.outside_text import shown
 from audit_assets.alerting.silences import Silence, SilenceError
 from audit_assets.cli.delivering import deliver_due
+from audit_assets.cli.drill_record import list_drills
 from audit_assets.cli.screen import FAILED, AsJson, err, figures_table, out, print_json, told
 from audit_assets.ingest.windows import WindowError
 from audit_assets.rules.durations import parse_duration
@@ -31,6 +32,7 @@ _LISTED = 50
 _STATES = {"firing": "bold red", "recovering": "yellow", "resolved": "green"}
 
 alerts_app = typer.Typer(help="What fired, who was told, and what is silenced.", no_args_is_help=True)
+alerts_app.command("drills")(list_drills)
 
 
 @alerts_app.command("list")

@@ -5,10 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert, select
 
-from audit_assets.alerting.ledger import open_ledger
+from audit_assets.alerting.ledger import drills, open_ledger
+from audit_assets.cli.drill_record import page_with
+from audit_assets.ingest.windows import WindowError
 from audit_assets_tests.alerting.conftest import CHANNELS, ROUTING_KEY, TOKEN
-from audit_assets_tests.alerting.made_ledger import Book, episode, judged
+from audit_assets_tests.alerting.made_ledger import Book, episode, judged, later
 from audit_assets_tests.cli.running import Audit, one_line
 from audit_assets_tests.fakes.providers import FakeProviders
 from audit_assets_tests.homes import Home
@@ -103,6 +106,26 @@ def test_what_was_parked_is_put_back_in_line(audit: Audit, book: Book, fakes: Fa
     assert TOKEN not in said.out + said.err
     fakes.slack.bad_token = False
     assert audit("alerts", "retry", "--json").figures == {"again": 1}
+
+
+@pytest.mark.requirement("R39")
+def test_drills_are_listed_and_the_last_of_each_is_written_into_the_page(audit: Audit, book: Book):
+    assert "No drill is on record yet" in audit("alerts", "drills").out
+    rows = [("a", 40.0, None, False, later()), ("b", 11.0, 9.5, True, later(hours=1))]
+    with book.ledger.transaction() as connection:
+        for name, detected, recovered, passed, began in rows:
+            row = {"id": name, "drill": "spike", "rule_id": "volume_spike", "capability": f"drill-{name}"}
+            spans = {"detected_after_seconds": detected, "recovered_after_seconds": recovered}
+            connection.execute(insert(drills).values(**row, **spans, began_at=began, passed=passed))
+        known = connection.execute(select(drills)).all()
+    assert [one["passed"] for one in audit("alerts", "drills", "--json").figures["drills"]] == [True, False]
+    page = page_with("before\n<!-- drills -->\nold\n<!-- /drills -->\nafter\n", known)
+    assert page.startswith("before\n<!-- drills -->\n| drill | date (UTC)")
+    link = "[volume_spike](INGESTION_WORKFLOW.md#volume_spike)"
+    assert f"| spike | 2026-11-24 13:00 | `volume_spike` | 11 s | 10 s | passed | {link} |\n<!-- /drills -->" in page
+    assert "old" not in page
+    with pytest.raises(WindowError, match="lacks the marks"):
+        page_with("nothing", known)
 
 
 @pytest.mark.requirement("R46")
