@@ -20,9 +20,11 @@ class SlackSender:
 
     def send(self, delivery: Delivery, posted: str | None) -> Outcome:
         channel = delivery.target.partition(":")[2]
-        if delivery.action == "edit":
-            if posted is None:
-                return Outcome("refused", "there is no message to change")
+        if posted is not None and ":" not in posted:  # said on the console, before there was a token
+            posted = None
+        if delivery.action in ("edit", "reply") and posted is None:
+            return Outcome("sent", "its message was never at Slack")
+        if delivery.action == "edit" and posted is not None:
             return self._client.edit(posted, delivery.payload)
         thread = posted.partition(":")[2] if posted is not None and delivery.action == "reply" else None
         if delivery.maybe_taken and delivery.first_attempt_at is not None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -12,10 +12,11 @@ from pydantic import SecretStr
 from audit_assets.alerting.http_answer import Answer, is_success, json_object, kind_of_status, retry_after, short_line
 from audit_assets.alerting.http_post import Body, posted
 from audit_assets.alerting.outcome import Outcome
-from audit_assets.alerting.slack_words import kind_of_word, kind_of_word_when_looking
+from audit_assets.alerting.slack_words import FAILED_MIDWAY, kind_of_word, kind_of_word_when_looking
 
 BASE_URL = "https://slack.com/api/"
 EVENT_TYPE = "ai_audit_alert"
+POST = "chat.postMessage"
 CLOCKS_MAY_DIFFER = timedelta(minutes=2)
 PAGE, PAGES_AT_MOST = 200, 10  # messages a page, as Slack recommends; more than 2,000 since the delivery: no looking
 
@@ -39,7 +40,7 @@ class SlackClient:
         """
         metadata = {"event_type": EVENT_TYPE, "event_payload": {"delivery_id": delivery_id}}
         thread = {} if thread_ts is None else {"thread_ts": thread_ts}
-        return self._write("chat.postMessage", {**message, "channel": channel, "metadata": metadata, **thread})
+        return self._write(POST, {**message, "channel": channel, "metadata": metadata, **thread})
 
     def edit(self, reference: str, message: Mapping[str, Any]) -> Outcome:
         """Put `message` in the place of the whole of what `reference` (`{channel id}:{ts}`) names.
@@ -95,7 +96,10 @@ class SlackClient:
             return answer
         document = json_object(answer.text)
         if document is None or document.get("ok") is not True or not is_success(answer.status):
-            return self._failure(answer, document, None)
+            failure = self._failure(answer, document, None)
+            if method == POST and failure.kind == "retry" and _may_have_taken(answer.status, document):
+                return replace(failure, kind="uncertain")
+            return failure
         channel, ts = document.get("channel"), document.get("ts")
         return Outcome("sent", "ok", reference=f"{channel}:{ts}" if channel and ts else None)
 
@@ -129,6 +133,11 @@ class SlackClient:
     @property
     def _secret(self) -> str:
         return self.token.get_secret_value().strip()
+
+
+def _may_have_taken(status: int, document: Mapping[str, Any] | None) -> bool:
+    """Whether Slack failed in a way in which some of a call may have been done, by its own reference."""
+    return status >= 500 or (document or {}).get("error") in FAILED_MIDWAY
 
 
 def _words(answer: Answer, document: dict[str, Any] | None) -> str:

@@ -26,6 +26,8 @@ _REFUSED = frozenset(
         *("cannot_reply_to_message", "invalid_arguments", "invalid_json", "json_not_object"),
     }
 )
+# Slack's reference says of these two that a part of the call may have been done before it failed.
+FAILED_MIDWAY = frozenset({"internal_error", "fatal_error"})
 # The token may post here and still not read here.
 _CANNOT_LOOK = frozenset(
     {"missing_scope", "not_in_channel", "no_permission", "not_allowed_token_type", "access_denied", "thread_not_found"}

@@ -325,6 +325,19 @@ def test_a_drill_itself_is_delivered_and_says_that_it_is_one(post: Post):
     assert "[DRILL]" in message.text
 
 
+def test_what_was_said_on_the_console_is_not_looked_for_at_slack_once_there_is_a_token(post: Post):
+    slack, post.slack = post.slack, None
+    post.opened()
+    post.deliver()
+    post.slack = slack
+    post.cleared()
+    assert post.deliver().dead == 0
+    assert post.fakes.messages() == []
+    post.opened(at=later(hours=3))
+    post.deliver()
+    assert len(post.fakes.messages()) == 1
+
+
 def test_without_tokens_all_is_said_on_the_console(post: Post):
     post.slack = post.pagerduty = None
     post.console = Console(record=True, width=200, file=io.StringIO())
