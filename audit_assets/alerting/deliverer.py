@@ -58,7 +58,7 @@ def deliver(
     told = Delivered()
     with ledger.transaction(alone=True) as connection:
         beat(connection, clock())
-        silences.release(connection)
+        silences.release(connection, routing, clock())
     while clock() < until:
         with ledger.transaction() as connection:
             delivery = outbox.claim(connection, clock(), worker, lease)

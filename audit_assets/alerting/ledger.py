@@ -188,6 +188,13 @@ silences = Table(
     Column("created_at", Instant, nullable=False),
 )
 
+# One row: whose ledger it is.
+owner = Table(
+    "ai_audit_alert_owner",
+    _tables,
+    Column("deployment", String, primary_key=True),
+)
+
 heartbeats = Table(
     "ai_audit_alert_heartbeats",
     _tables,

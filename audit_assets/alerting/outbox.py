@@ -140,6 +140,11 @@ def claim(connection: Connection, now: datetime, worker: str, lease: timedelta =
             attempts=row.attempts + 1, first_attempt_at=row.first_attempt_at or now,
         )
     )  # fmt: skip
+    return of_row(row)
+
+
+def of_row(row: Row[Any]) -> Delivery:
+    """A row of the outbox as a value, as it was read."""
     return Delivery(
         row.seq, row.id, row.stream, row.target, row.action, row.rule_id, row.alert_key, row.group_key,
         json.loads(row.payload), json.loads(row.fallback) if row.fallback else None,

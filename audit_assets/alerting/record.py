@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 
-from audit_assets.alerting.ledger import alerts, evaluations, events, groups
+from audit_assets.alerting.ledger import LedgerError, alerts, evaluations, events, groups, owner
 from audit_assets.alerting.story import Told
 from audit_assets.alerting.transitions import Instance
 
@@ -44,6 +44,19 @@ class Evaluation:
     open: int
     said: str | None
     run_id: str
+
+
+def belong_to(connection: Connection, deployment: str) -> None:
+    """Makes a new ledger that of `deployment`. Raises LedgerError where it is another's: each would close what the
+    other sees."""
+    known = connection.execute(select(owner.c.deployment)).scalar()
+    if known is None:
+        connection.execute(insert(owner).values(deployment=deployment))
+    elif known != deployment:
+        raise LedgerError(
+            f"this alert ledger is that of AI_AUDIT_ENV={known}, and not of {deployment}: give that one a ledger of "
+            "its own with AI_AUDIT_LEDGER_URL"
+        )
 
 
 def open_episodes(connection: Connection, rule_id: str | None = None) -> list[OnRecord]:

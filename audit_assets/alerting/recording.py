@@ -60,6 +60,7 @@ def record_judged(ledger: Ledger, judged: Judged) -> Recorded:
     and ignored. Raises LedgerError, and then nothing is written."""
     recorded = Recorded()
     with ledger.transaction(alone=True) as connection:
+        record.belong_to(connection, judged.deployment)
         for verdict in judged.verdicts:
             if isinstance(verdict, Failure):
                 _failed(connection, judged, verdict, recorded)

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from audit_assets.alerting import record
 from audit_assets.alerting.ledger import deliveries, drills, silences
-from audit_assets.alerting.outbox import Delivery
+from audit_assets.alerting.outbox import Delivery, of_row
 from audit_assets.alerting.story import Told
 from audit_assets.rules.routing import Routing
 
@@ -90,10 +90,12 @@ def why_held(connection: Connection, delivery: Delivery, routing: Routing, now: 
     return f"nobody is woken before a drill of {delivery.rule_id} is on record"
 
 
-def release(connection: Connection) -> None:
-    """Puts what was held back in line; each row is asked again before it is sent."""
-    held = deliveries.c.status == "suppressed"
-    connection.execute(update(deliveries).where(held).values(status="pending", not_before=None))
+def release(connection: Connection, routing: Routing, now: datetime) -> None:
+    """Puts what need not be held back any more in line."""
+    for row in connection.execute(select(deliveries).where(deliveries.c.status == "suppressed")).all():
+        if why_held(connection, of_row(row), routing, now) is None:
+            back = {"status": "pending", "not_before": None, "said": None}
+            connection.execute(update(deliveries).where(deliveries.c.seq == row.seq).values(**back))
 
 
 def hold(connection: Connection, delivery: Delivery, why: str) -> None:

@@ -69,6 +69,7 @@ class Book:
     routing: Routing = ROUTING
     rules: RuleSet = RULES
     runs: int = 0
+    deployment: str = "test"
 
     def record(self, *verdicts: Verdict, now: datetime = NOON, as_of: datetime | None = None) -> Recorded:
         """One run that judged, at `now`, facts known up to `as_of`."""
@@ -81,7 +82,7 @@ class Book:
             as_of or now,
             now,
             f"run{self.runs}",
-            "test",
+            self.deployment,
             self.routing,
             Links("", ""),
         )

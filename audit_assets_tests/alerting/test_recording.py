@@ -177,6 +177,14 @@ def test_a_ledger_that_cannot_be_written_says_so_and_shows_no_password():
         open_ledger("nonsense")
 
 
+def test_a_ledger_is_that_of_one_environment(sqlite_book: Book):
+    sqlite_book.record(judged(episode()))
+    sqlite_book.deployment = "prod"
+    with pytest.raises(LedgerError, match="AI_AUDIT_ENV=test, and not of prod: give that one a ledger of its own"):
+        sqlite_book.record(judged(at=later(hours=1)), now=later(hours=1))
+    assert len(sqlite_book.open()) == 1
+
+
 def test_all_of_an_evaluation_is_written_or_nothing(sqlite_book: Book):
     unknown = judged(episode(), rule="no_such_rule")
     with pytest.raises(ValueError, match="no_such_rule"):
