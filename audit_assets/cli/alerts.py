@@ -2,8 +2,7 @@
 
 import getpass
 import json
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ from audit_assets.alerting import silences
 from audit_assets.alerting.deliverer import waiting
 from audit_assets.alerting.ledger import Ledger, alerts, deliveries, events, open_ledger
 from audit_assets.alerting.outside_text import shown
-from audit_assets.alerting.silences import Silence, SilenceError
+from audit_assets.alerting.silences import Silence
 from audit_assets.cli.delivering import deliver_due
 from audit_assets.cli.drill_record import list_drills
 from audit_assets.cli.screen import FAILED, AsJson, err, figures_table, out, print_json, told
@@ -167,15 +166,8 @@ def retry(as_json: AsJson = False) -> None:
         out.print(f"{number} are in line again; the sensor sends them, or `audit alerts deliver`")
 
 
-@contextmanager
-def _ledger() -> Generator[Ledger]:
-    ledger = open_ledger(read_settings().ledger_url)
-    try:
-        yield ledger
-    except SilenceError as error:
-        raise WindowError(str(error)) from None
-    finally:
-        ledger.close()
+def _ledger() -> Ledger:
+    return open_ledger(read_settings().ledger_url)
 
 
 def _moment(text: str) -> datetime:

@@ -7,6 +7,7 @@ import typer
 
 from audit_assets.alerting.ledger import LedgerError
 from audit_assets.alerting.outside_text import shown
+from audit_assets.alerting.silences import SilenceError
 from audit_assets.cli import alerts, drilling, rules, serving, source, syncing, watching
 from audit_assets.cli.screen import FAILED, WRONG_USAGE, err
 from audit_assets.ingest.mirror import MirrorError
@@ -47,7 +48,7 @@ app.command("watchdog", rich_help_panel="Alerts")(watching.watchdog)
 app.command("demo", rich_help_panel="Serving")(serving.demo)
 app.command("dev", rich_help_panel="Serving")(serving.dev)
 
-_WRONG_USAGE = (SettingsError, PolicyError, WindowError, CalendarError, RoutingError)
+_WRONG_USAGE = (SettingsError, PolicyError, WindowError, CalendarError, RoutingError, SilenceError)
 _FAILED = (
     MirrorError,
     SourceError,

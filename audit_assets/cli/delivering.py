@@ -25,10 +25,7 @@ def deliver_due(
         PagerDutyClient(key, settings.pagerduty_events_url) if key else None,
         console,
     )
-    ledger = open_ledger(settings.ledger_url)
-    try:
+    with open_ledger(settings.ledger_url) as ledger:
         done = deliver(ledger, senders, routes_of(settings), lambda: datetime.now(UTC), budget)
         with ledger.transaction() as connection:
             return done, waiting(connection)
-    finally:
-        ledger.close()

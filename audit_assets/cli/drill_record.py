@@ -21,12 +21,8 @@ def list_drills(
     as_json: AsJson = False,
 ) -> None:
     """What drills showed, newest first: how long until the check failed, and until it recovered."""
-    ledger = open_ledger(read_settings().ledger_url)
-    try:
-        with ledger.transaction() as connection:
-            rows = connection.execute(select(drills).order_by(drills.c.began_at.desc())).all()
-    finally:
-        ledger.close()
+    with open_ledger(read_settings().ledger_url) as ledger, ledger.transaction() as connection:
+        rows = connection.execute(select(drills).order_by(drills.c.began_at.desc())).all()
     if write:
         PAGE.write_text(page_with(PAGE.read_text(), rows))
         err.print(f"written into docs/{PAGE.name}")

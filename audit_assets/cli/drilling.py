@@ -172,18 +172,14 @@ def _quiet_since(name: DrillName, now: datetime, calendar: BusinessCalendar) -> 
 
 def _remember(settings: Settings, drill: Drill, outcome: DrillOutcome) -> None:
     """Keeps the outcome in the ledger: routes that wait for a drill ask for it there."""
-    ledger = open_ledger(settings.ledger_url)
-    try:
-        with ledger.transaction() as connection:
-            connection.execute(
-                insert(drills).values(
-                    id=drill.drill_id, drill=outcome.drill, rule_id=outcome.rule, capability=outcome.capability,
-                    began_at=outcome.began_at, detected_after_seconds=outcome.detected_after_seconds,
-                    recovered_after_seconds=outcome.recovered_after_seconds, passed=outcome.passed,
-                )
-            )  # fmt: skip
-    finally:
-        ledger.close()
+    with open_ledger(settings.ledger_url) as ledger, ledger.transaction() as connection:
+        connection.execute(
+            insert(drills).values(
+                id=drill.drill_id, drill=outcome.drill, rule_id=outcome.rule, capability=outcome.capability,
+                began_at=outcome.began_at, detected_after_seconds=outcome.detected_after_seconds,
+                recovered_after_seconds=outcome.recovered_after_seconds, passed=outcome.passed,
+            )
+        )  # fmt: skip
 
 
 def _print(outcome: DrillOutcome) -> None:

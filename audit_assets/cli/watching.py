@@ -34,12 +34,8 @@ def watchdog(as_json: AsJson = False) -> None:
 def _found(settings: Settings) -> list[Trouble]:
     """A ledger that cannot be read is the worst trouble of all."""
     try:
-        ledger = open_ledger(settings.ledger_url)
-        try:
-            with ledger.transaction() as connection:
-                return troubles(connection, datetime.now(UTC))
-        finally:
-            ledger.close()
+        with open_ledger(settings.ledger_url) as ledger, ledger.transaction() as connection:
+            return troubles(connection, datetime.now(UTC))
     except LedgerError as error:
         return [Trouble("ledger", str(error))]
 

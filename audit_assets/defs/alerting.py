@@ -19,21 +19,14 @@ EVERY_SECONDS = 10
     description="Sends what the outbox holds: to PagerDuty and Slack, or to the console where no token is set.",
 )
 def alert_deliveries(context: SensorEvaluationContext, surroundings: Surroundings) -> SkipReason:
-    settings = surroundings.settings()
-    ledger, slack, pagerduty = surroundings.ledger(), surroundings.slack(), surroundings.pagerduty()
-    try:
-        told = deliver(
-            ledger,
-            senders_of(
-                slack.client() if slack else None, pagerduty.client() if pagerduty else None, Console(width=100)
-            ),
-            routes_of(settings),
-            clock=lambda: datetime.now(UTC),
-        )
+    slack, pagerduty = surroundings.slack(), surroundings.pagerduty()
+    senders = senders_of(
+        slack.client() if slack else None, pagerduty.client() if pagerduty else None, Console(width=100)
+    )
+    with surroundings.ledger() as ledger:
+        told = deliver(ledger, senders, routes_of(surroundings.settings()), clock=lambda: datetime.now(UTC))
         with ledger.transaction() as connection:
             left = waiting(connection)
-    finally:
-        ledger.close()
     still = ", ".join(f"{number} {status}" for status, number in sorted(left.items()))
     said = f"{told.sent} sent, {told.again} to try again, {told.held} held, {told.parked} parked, {told.dead} given up"
     return SkipReason(f"{said}; waiting: {still or 'nothing'}")

@@ -75,14 +75,15 @@ def rules(context: AssetCheckExecutionContext, surroundings: Surroundings) -> It
     facts = live_facts(settings, surroundings.policy().lookback, now)
     verdicts = judge_all(rule_set, facts.tables, facts.as_of, facts.calendar)
     links = Links(settings.dashboard_url, settings.docs_url)
-    record_judged(
-        surroundings.ledger(),
-        Judged(
-            rule_set, verdicts, facts.tables, facts.calendar, facts.as_of, now, context.run.run_id,
-            settings.environment, routes_of(settings), links,
-            run_url=f"{settings.dagster_url.rstrip('/')}/runs/{context.run.run_id}",
-        ),
-    )  # fmt: skip
+    with surroundings.ledger() as ledger:
+        record_judged(
+            ledger,
+            Judged(
+                rule_set, verdicts, facts.tables, facts.calendar, facts.as_of, now, context.run.run_id,
+                settings.environment, routes_of(settings), links,
+                run_url=f"{settings.dagster_url.rstrip('/')}/runs/{context.run.run_id}",
+            ),
+        )  # fmt: skip
     print_findings(Console(width=100), verdicts, rule_set, links, now)
     asked = {key.name: key for key in context.selected_asset_check_keys}
     by_id = {verdict.rule_id: verdict for verdict in verdicts}

@@ -94,12 +94,8 @@ def tidy_warehouse(context: OpExecutionContext, surroundings: Surroundings) -> N
     settings, now = surroundings.settings(), datetime.now(UTC)
     with surroundings.warehouse().connection("upkeep") as connection:
         dropped = tidy(connection, now - POLICY.upkeep.keep_sync_rows)
-    ledger = surroundings.ledger()
-    try:
-        with ledger.transaction() as connection:
-            forgotten = forget_evaluations(connection, now - _KEEP_EVALUATIONS)
-    finally:
-        ledger.close()
+    with surroundings.ledger() as ledger, ledger.transaction() as connection:
+        forgotten = forget_evaluations(connection, now - _KEEP_EVALUATIONS)
     swept = sweep(settings.snapshot_folder, now) + sweep_locks(settings)
     context.log.info(
         f"{dropped} rows of ai_audit_sync_state and {forgotten} evaluations dropped, {swept} orphaned files deleted"
