@@ -212,8 +212,8 @@ drills = Table(
     Column("began_at", Instant, nullable=False),
     Column("detected_after_seconds", Float),
     Column("recovered_after_seconds", Float),
+    Column("told", Integer, nullable=False),  # messages and incidents
     Column("passed", Boolean, nullable=False),
-    Column("remediation", Text),
 )
 
 TABLES = tuple(_tables.tables)

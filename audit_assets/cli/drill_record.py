@@ -33,12 +33,12 @@ def list_drills(
         out.print("No drill is on record yet: `audit simulate spike` runs one.")
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("began", "drill", "rule", "detected", "recovered", "outcome"):
+    for heading in ("began", "drill", "rule", "detected", "recovered", "told", "outcome"):
         table.add_column(heading)
     for row in rows:
         outcome = "[green]passed[/]" if row.passed else "[bold red]failed[/]"
         spans = (_seconds(row.detected_after_seconds), _seconds(row.recovered_after_seconds))
-        table.add_row(told(row.began_at), row.drill, row.rule_id, *spans, outcome)
+        table.add_row(told(row.began_at), row.drill, row.rule_id, *spans, str(row.told), outcome)
     out.print(table)
 
 
@@ -50,15 +50,17 @@ def page_with(page: str, rows: Any) -> str:
     for row in sorted(rows, key=lambda row: row.began_at):
         newest[row.drill] = row
     lines = [
-        "| drill | date (UTC) | rule | detected | recovered | outcome | what to do |",
-        "|---|---|---|---:|---:|---|---|",
+        "| drill | date (UTC) | rule | detected | recovered | told | outcome | what to do |",
+        "|---|---|---|---:|---:|---:|---|---|",
     ]
     for row in sorted(newest.values(), key=lambda row: row.drill):
         began: datetime = row.began_at
         link = f"[{row.rule_id}](INGESTION_WORKFLOW.md#{row.rule_id})"
         spans = f"{_seconds(row.detected_after_seconds)} | {_seconds(row.recovered_after_seconds)}"
         outcome = "passed" if row.passed else "failed"
-        lines.append(f"| {row.drill} | {began:%Y-%m-%d %H:%M} | `{row.rule_id}` | {spans} | {outcome} | {link} |")
+        lines.append(
+            f"| {row.drill} | {began:%Y-%m-%d %H:%M} | `{row.rule_id}` | {spans} | {row.told} | {outcome} | {link} |"
+        )
     table = "\n".join(lines) + "\n" if newest else "None is on record yet.\n"
     head, rest = page.split(_BEGIN, 1)
     return f"{head}{_BEGIN}{table}{_END}{rest.split(_END, 1)[1]}"

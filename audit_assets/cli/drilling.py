@@ -2,6 +2,8 @@
 
 import secrets
 import sys
+import time
+from collections.abc import Collection
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -9,10 +11,12 @@ from typing import Annotated
 
 import typer
 from rich.text import Text
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
-from audit_assets.alerting.ledger import drills, open_ledger
+from audit_assets.alerting.ledger import deliveries, drills, open_ledger
 from audit_assets.alerting.live_facts import live_facts
+from audit_assets.alerting.outbox import UNENDED
+from audit_assets.cli.delivering import deliver_due
 from audit_assets.cli.headless import prepare_instance, run_build
 from audit_assets.cli.screen import FAILED, AsJson, err, out, print_json, told
 from audit_assets.cli.source import writable
@@ -36,11 +40,13 @@ from audit_assets.warehouse.upkeep import forget_drill
 
 _DROPPED = timedelta(hours=8)  # how long the calls of a drop have been missing: any window of hours sees it
 _SILENT = timedelta(minutes=150)  # of business time
+_TOLD_WITHIN_SECONDS = 20
 
 
 @dataclass(frozen=True)
 class DrillOutcome:
-    """What a drill showed: whether its check failed and recovered, and how long each took. Times are UTC."""
+    """What a drill showed: whether its check failed and recovered, how long each took, and how many were told so: a
+    message or an incident counts one. Times are UTC."""
 
     drill: DrillName
     rule: str
@@ -48,10 +54,13 @@ class DrillOutcome:
     began_at: datetime
     detected_after_seconds: float | None
     recovered_after_seconds: float | None
+    told_of_its_beginning: int
+    told_of_its_end: int
 
     @property
     def passed(self) -> bool:
-        return self.detected_after_seconds is not None and self.recovered_after_seconds is not None
+        seen = self.detected_after_seconds is not None and self.recovered_after_seconds is not None
+        return seen and 0 < self.told_of_its_beginning == self.told_of_its_end
 
 
 WriteToSource = Annotated[
@@ -120,11 +129,31 @@ def _run(settings: Settings, url: str, drill: Drill) -> DrillOutcome:
     if _fires(settings, drill):
         err.print(f"[yellow]{RULE_OF[drill.name]} fires on the ordinary rows already[/]")
     detected = _timed(settings, drill, begin_trouble(url, drill), True)
+    told = _told(settings, drill, ("trigger", "post"))
     end_trouble(url, drill)
     ended = datetime.now(UTC)
     _forget(settings, drill)
     recovered = _timed(settings, drill, ended, False)
-    return DrillOutcome(drill.name, RULE_OF[drill.name], drill.capability, drill.now, detected, recovered)
+    told_end = _told(settings, drill, ("resolve", "edit"))
+    return DrillOutcome(
+        drill.name, RULE_OF[drill.name], drill.capability, drill.now, detected, recovered, told, told_end
+    )
+
+
+def _told(settings: Settings, drill: Drill, actions: Collection[str]) -> int:
+    """Sends what is due of the drill, beside the sensor, and says how many were told with one of these actions."""
+    mine = (
+        deliveries.c.group_key.startswith(f"ai-audit/sim/{RULE_OF[drill.name]}/"),
+        deliveries.c.created_at >= drill.now,
+    )
+    until = time.monotonic() + _TOLD_WITHIN_SECONDS
+    while True:
+        deliver_due(settings, err)
+        with open_ledger(settings.ledger_url) as ledger, ledger.transaction() as connection:
+            rows = connection.execute(select(deliveries.c.action, deliveries.c.status).where(*mine)).all()
+        if time.monotonic() > until or not any(row.status in UNENDED for row in rows):
+            return sum(row.status == "sent" and row.action in actions for row in rows)
+        time.sleep(0.5)
 
 
 def _timed(settings: Settings, drill: Drill, since: datetime, fires: bool) -> float | None:
@@ -178,6 +207,7 @@ def _remember(settings: Settings, drill: Drill, outcome: DrillOutcome) -> None:
                 id=drill.drill_id, drill=outcome.drill, rule_id=outcome.rule, capability=outcome.capability,
                 began_at=outcome.began_at, detected_after_seconds=outcome.detected_after_seconds,
                 recovered_after_seconds=outcome.recovered_after_seconds, passed=outcome.passed,
+                told=outcome.told_of_its_beginning,
             )
         )  # fmt: skip
 

@@ -308,7 +308,7 @@ def test_nobody_is_woken_before_a_drill_is_on_record(post: Post):
     assert (post.states(), len(post.fakes.messages())) == ([], 1)
     passed = {"id": "d1", "drill": "spike", "rule_id": "volume_spike", "capability": "drill-d1", "began_at": NOON}
     with post.book.ledger.transaction() as connection:
-        connection.execute(insert(drills).values(**passed, passed=True))
+        connection.execute(insert(drills).values(**passed, told=2, passed=True))
     post.deliver(timedelta(seconds=1))
     assert post.states() == ["open"]
 

@@ -17,7 +17,10 @@ from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets.simulate import postgres as embedded
 from audit_assets.simulate.server_process import free_port
+from audit_assets_tests.alerting.conftest import CHANNELS, ROUTING_KEY, TOKEN
+from audit_assets_tests.fakes.providers import FakeProviders
 from audit_assets_tests.homes import Home
+from audit_assets_tests.rules.made import shipped
 from audit_assets_tests.scenarios.serving import Dev, dev, until
 
 DAYS = 15
@@ -46,9 +49,23 @@ def policy_in(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+def fakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeProviders]:
+    """PagerDuty and Slack, as the demo and the server see them."""
+    log = tmp_path_factory.mktemp("fakes") / "told.jsonl"
+    with FakeProviders(log, routing_key=ROUTING_KEY, token=TOKEN, channels=CHANNELS) as playing:
+        yield playing
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, fakes: FakeProviders) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
-    more = (("AI_AUDIT_SYNC_POLICY", str(policy_in(folder))),)
+    more = (
+        ("AI_AUDIT_SYNC_POLICY", str(policy_in(folder))),
+        ("SLACK_BOT_TOKEN", TOKEN),
+        ("SLACK_BASE_URL", fakes.slack_url),
+        ("PAGERDUTY_ROUTING_KEY", ROUTING_KEY),
+        ("PAGERDUTY_EVENTS_URL", fakes.events_url),
+    )
     bare = Home(folder / "home", None, f"http://localhost:{free_port()}", more)
     try:
         done = subprocess.run(
@@ -76,6 +93,12 @@ def test_the_demo_ends_with_the_injected_spike_and_surge_on_the_console(demo: De
     assert "they agree" in demo.out
     assert "Traceback" not in demo.err
     assert embedded.status(demo.home.folder / "postgres") is not None
+
+
+@pytest.mark.requirement("R40")
+def test_the_demo_says_what_it_would_send_and_sends_nothing(demo: Demo, fakes: FakeProviders):
+    assert "→ slack:#ai-copilot-ops post: AI Copilot Audit Spike: `contract_check`" in demo.out
+    assert not fakes.reading().requests
 
 
 @pytest.mark.requirement("R18", "R27")
@@ -186,7 +209,9 @@ def test_a_backfill_of_a_range_from_the_ui_is_one_run(demo: Demo, served: Dev, b
         pytest.param("silence", "no_recent_logs", "ai_audit_total_grid", marks=pytest.mark.slow),
     ],
 )
-def test_a_drill_is_seen_failing_and_recovering_in_the_ui(demo: Demo, served: Dev, drill: str, check: str, asset: str):
+def test_a_drill_is_seen_failing_and_recovering_in_the_ui(
+    demo: Demo, served: Dev, fakes: FakeProviders, drill: str, check: str, asset: str
+):
     began = datetime.now(UTC).timestamp()
     environment = {**demo.home.whole_environment()}
     del environment["AI_AUDIT_SOURCE_URL"]
@@ -210,6 +235,12 @@ def test_a_drill_is_seen_failing_and_recovering_in_the_ui(demo: Demo, served: De
         told = ledger.execute(drilled, [check]).fetchall()
     assert kept == [(check, 1)]
     assert told == [("resolved", "cleared")]
+    mine = [one for one in fakes.incidents().values() if f"/sim/{check}/" in one.dedup_key]
+    assert [(one.opened, one.state) for one in mine] == [(1, "resolved")] * (drill != "new-capability")
+    title = shipped(check).title
+    posts = [one for one in fakes.reading().posts if "[DRILL]" in one.text and title in one.text]
+    assert len(posts) == (2 if drill == "new-capability" else 1), "on each of its channels"
+    assert {one.content["attachments"][0]["color"] for one in posts} == {"#16A34A"}
 
 
 def test_serving_changes_nothing_in_the_repository(served: Dev, changes_before: str):
