@@ -87,6 +87,15 @@ def first_of(connection: Connection, stream: str, action: str) -> Row[Any] | Non
     return connection.execute(chosen.order_by(deliveries.c.seq).limit(1).with_for_update()).first()
 
 
+def unclosed(connection: Connection, stream: str) -> list[Row[Any]]:
+    """The triggers of a stream after which no resolve follows, but for those that came to nothing; nobody takes them
+    while it is being decided upon."""
+    chosen = select(deliveries).where(deliveries.c.stream == stream).order_by(deliveries.c.seq).with_for_update()
+    rows = connection.execute(chosen).all()
+    last = max((row.seq for row in rows if row.action == "resolve"), default=0)
+    return [row for row in rows if row.seq > last and row.status not in ("superseded", "dead")]
+
+
 def is_untold(row: Row[Any]) -> bool:
     """Whether it is certain that nobody has seen this row yet."""
     return row.status in UNENDED and not row.maybe_taken

@@ -112,17 +112,17 @@ def _trigger(tale: Tale, target: str, key: str, event: Mapping[str, Any], about:
 def _resolve(connection: Connection, tale: Tale, target: str, key: str, evaluation: Evaluation) -> None:
     """A resolve goes out where its trigger did, or may have."""
     stream = f"{key}|{target}"
-    trigger = outbox.first_of(connection, stream, "trigger")
-    if trigger is None or trigger.status in ("superseded", "dead"):
-        return
-    if outbox.is_untold(trigger):
+    triggers = outbox.unclosed(connection, stream)
+    if all(outbox.is_untold(trigger) for trigger in triggers):
         outbox.supersede(connection, evaluation.at, deliveries.c.stream == stream)
         return
     # One that may have been taken is not sent again, to wake somebody for what is over: its end is enough.
-    outbox.give_up_trying(connection, trigger.seq, evaluation.at)
-    alert_key = trigger.alert_key
-    entry = Entry(stream, target, "resolve", tale.rule.id, key, pagerduty_event.resolve(key), None, alert_key,
-                  tale.group_key)  # fmt: skip
+    for trigger in triggers:
+        outbox.give_up_trying(connection, trigger.seq, evaluation.at)
+    entry = Entry(
+        stream, target, "resolve", tale.rule.id, evaluation.id, pagerduty_event.resolve(key),
+        alert_key=triggers[0].alert_key, group_key=tale.group_key,
+    )  # fmt: skip
     outbox.enqueue(connection, entry, evaluation.at)
 
 

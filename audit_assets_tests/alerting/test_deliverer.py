@@ -241,6 +241,24 @@ def test_five_hundred_at_once_are_one_message_and_twenty_five_pages(post: Post):
     assert post.fakes.reading().posts[0].content["attachments"][0]["color"] == "#16A34A"
 
 
+def test_a_summary_that_was_closed_and_is_needed_again_is_closed_again(post: Post):
+    steady = [f"steady-{number}" for number in range(24)]
+    first = [episode(name, 90.0 - number, at=post.at) for number, name in enumerate(steady)]
+
+    def judge(*crowd: str) -> None:
+        post.at += timedelta(minutes=5)
+        now = [episode(name, 20.0, at=post.at) for name in crowd]
+        post.book.record(judged(*first, *now, at=post.at), now=post.at)
+        post.deliver(timedelta(seconds=30))
+
+    judge()
+    for crowd in (["one"], [], ["two"], [], []):
+        judge(*crowd)
+    (summary,) = [one for key, one in post.fakes.incidents().items() if key.endswith("/summary")]
+    assert (summary.opened, summary.resolves, summary.state) == (2, 2, "resolved")
+    assert post.states().count("open") == 24
+
+
 def silenced(post: Post, **which: str) -> int:
     wanted = {"rule_id": None, "capability": None, "environment": None, **which}
     asked = Silence(
