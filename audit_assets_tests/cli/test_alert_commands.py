@@ -119,13 +119,13 @@ def test_drills_are_listed_and_the_last_of_each_is_written_into_the_page(audit: 
             connection.execute(insert(drills).values(**row, **spans, told=2, began_at=began, passed=passed))
         known = connection.execute(select(drills)).all()
     assert [one["passed"] for one in audit("alerts", "drills", "--json").figures["drills"]] == [True, False]
-    page = page_with("before\n<!-- drills -->\nold\n<!-- /drills -->\nafter\n", known)
+    page = page_with("before\n<!-- drills -->\nwhat was there\n<!-- /drills -->\nafter\n", known)
     assert page.startswith("before\n<!-- drills -->\n| drill | date (UTC)")
     link = "[volume_spike](INGESTION_WORKFLOW.md#volume_spike)"
     assert (
         f"| spike | 2026-11-24 13:00 | `volume_spike` | 11 s | 10 s | 2 | passed | {link} |\n<!-- /drills -->" in page
     )
-    assert "old" not in page
+    assert "what was there" not in page
     with pytest.raises(WindowError, match="lacks the marks"):
         page_with("nothing", known)
 
