@@ -20,6 +20,7 @@ from audit_assets.alerting.ledger import Ledger, deliveries, heartbeats, targets
 from audit_assets.alerting.outbox import Delivery, Entry
 from audit_assets.alerting.outcome import Outcome
 from audit_assets.alerting.watchdog import DELIVERER
+from audit_assets.alerting.wording import length
 from audit_assets.rules.routing import Routing
 
 SENSOR_BUDGET = timedelta(seconds=40)  # a sensor's tick ends at 60
@@ -145,7 +146,7 @@ def _speaks_again(connection: Connection, target: str, since: datetime, routing:
     stream = f"ai-audit/notice/{target}"
     if other is None or outbox.first_of(connection, f"{stream}|{other}", "notice") is None:
         return
-    text = f"AI audit alerts: {target} takes messages again, after {_span(now - since)}; what waited is being sent"
+    text = f"AI audit alerts: {target} takes messages again, after {length(now - since)}; what waited is being sent"
     payload = {"text": text} if other.startswith("slack:") else {"event_action": "resolve", "dedup_key": stream}
     about = f"again/{since.isoformat()}"
     outbox.enqueue(connection, Entry(f"{stream}|{other}", other, "notice", "delivery", about, payload), now)
@@ -164,11 +165,6 @@ def _other(target: str, routing: Routing) -> str | None:
         if target.startswith("pagerduty:") and route.slack is not None:
             return f"slack:{route.slack}"
     return None
-
-
-def _span(span: timedelta) -> str:
-    minutes = int(span.total_seconds() // 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def waiting(connection: Connection) -> Mapping[str, int]:

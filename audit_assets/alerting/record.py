@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from audit_assets.alerting.ledger import LedgerError, alerts, evaluations, events, groups, owner
 from audit_assets.alerting.story import Told
 from audit_assets.alerting.transitions import Instance
+from audit_assets.rules.episode import distance
 
 _FIGURES = ("value", "baseline", "threshold", "delta_percent", "peak", "window_start", "window_end", "way")
 
@@ -70,7 +71,12 @@ def open_episodes(connection: Connection, rule_id: str | None = None) -> list[On
 def of_group(connection: Connection, group_key: str) -> list[OnRecord]:
     """All episodes of a message, those furthest from what is usual first."""
     found = [_on_record(row) for row in connection.execute(select(alerts).where(alerts.c.group_key == group_key))]
-    return sorted(found, key=lambda one: (one.told.state == "resolved", -_distance(one.told), one.told.key))
+    return sorted(found, key=_worst_first)
+
+
+def _worst_first(one: OnRecord) -> tuple[bool, float, str]:
+    told = one.told
+    return told.state == "resolved", -distance(told.value, told.baseline, told.threshold), told.key
 
 
 def next_number(connection: Connection, fingerprint: str) -> int:
@@ -167,8 +173,3 @@ def _on_record(row: Row[Any]) -> OnRecord:
         resolve_reason=row.resolve_reason, **{name: getattr(row, name) for name in _FIGURES},
     )  # fmt: skip
     return OnRecord(told, row.rule_id, row.group_key, row.as_of, row.in_summary)
-
-
-def _distance(told: Told) -> float:
-    usual = told.baseline if told.baseline is not None else told.threshold
-    return abs(told.value - usual) if told.value is not None and usual is not None else 0.0

@@ -15,7 +15,7 @@ from audit_assets.alerting.links import Links
 from audit_assets.alerting.record import Evaluation, OnRecord
 from audit_assets.alerting.story import Contributor, Story, Told
 from audit_assets.alerting.telling import Tale, tell
-from audit_assets.alerting.transitions import Changes, Instance, begun, changes, removed
+from audit_assets.alerting.transitions import CLEARED, RULE_REMOVED, Changes, Instance, begun, changes, ended
 from audit_assets.rules.calendar import BusinessCalendar
 from audit_assets.rules.contributors import contributors
 from audit_assets.rules.facts import TABLES
@@ -188,10 +188,9 @@ def _recovered(
         if one.told.dimension("rule") == rule_id
     }
     if known:
-        ended = removed([one.told for one in known.values()], judged.now)
-        ended = tuple(replace(told, resolve_reason="cleared") for told in ended)
+        over = ended([one.told for one in known.values()], judged.now, CLEARED)
         rule = stub(record.rule_of_group(connection, next(iter(known.values())).group_key))
-        _apply(connection, judged, rule, Changes(resolved=ended), known, evaluation, recorded)
+        _apply(connection, judged, rule, Changes(resolved=over), known, evaluation, recorded)
 
 
 def _gone(connection: Connection, judged: Judged, recorded: Recorded) -> None:
@@ -207,9 +206,9 @@ def _gone(connection: Connection, judged: Judged, recorded: Recorded) -> None:
             at=judged.now, outcome="removed", open=0, said=None, run_id=judged.run_id,
         )  # fmt: skip
         record.keep(connection, evaluation)
-        ended = removed([one.told for one in gone.values()], judged.now)
+        over = ended([one.told for one in gone.values()], judged.now, RULE_REMOVED)
         rule = stub(record.rule_of_group(connection, next(iter(gone.values())).group_key))
-        _apply(connection, judged, rule, Changes(resolved=ended), gone, evaluation, recorded)
+        _apply(connection, judged, rule, Changes(resolved=over), gone, evaluation, recorded)
 
 
 def _evaluation(judged: Judged, verdict: Judgement) -> Evaluation:

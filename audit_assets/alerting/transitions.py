@@ -73,9 +73,9 @@ def changes(
     return Changes(tuple(opened), tuple(updated), tuple(resolved))
 
 
-def removed(known: Iterable[Told], at: datetime) -> tuple[Told, ...]:
-    """Open episodes of a rule whose file is gone."""
-    return tuple(_ended(told, at, RULE_REMOVED) for told in known)
+def ended(known: Iterable[Told], at: datetime, reason: str) -> tuple[Told, ...]:
+    """Open episodes that end for another reason than that their rule judged them."""
+    return tuple(_ended(told, at, reason) for told in known)
 
 
 def begun(episode: Episode, key: str, environment: str) -> Told:

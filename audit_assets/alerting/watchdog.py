@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.ledger import deliveries, evaluations, heartbeats, targets
 from audit_assets.alerting.outside_text import shown
+from audit_assets.alerting.wording import length
 
 PATIENCE = timedelta(minutes=8)  # told within ten, from a cron job of every minute or two
 DELIVERER = "deliverer"
@@ -34,14 +35,14 @@ def _unjudged(connection: Connection, now: datetime, patience: timedelta) -> lis
         return [Trouble("judging", "no rule has been judged yet: start `audit dev`, or run `audit build`")]
     if now - last <= patience:
         return []
-    return [Trouble("judging", f"no rule was judged for {_minutes(now - last)}: is the Dagster daemon running?")]
+    return [Trouble("judging", f"no rule was judged for {length(now - last)}: is the Dagster daemon running?")]
 
 
 def _unlooked(connection: Connection, now: datetime, patience: timedelta) -> list[Trouble]:
     last = connection.execute(select(heartbeats.c.at).where(heartbeats.c.name == DELIVERER)).scalar()
     if last is not None and now - last <= patience:
         return []
-    said = "has never looked at the outbox" if last is None else f"has not looked for {_minutes(now - last)}"
+    said = "has never looked at the outbox" if last is None else f"has not looked for {length(now - last)}"
     return [Trouble("delivering", f"the deliverer {said}: is the sensor alert_deliveries running?")]
 
 
@@ -50,7 +51,7 @@ def _stuck(connection: Connection, now: datetime, patience: timedelta) -> list[T
     mine = (deliveries.c.status.in_(("pending", "inflight")), deliveries.c.created_at < now - patience)
     counted = select(deliveries.c.target, func.count().label("rows")).where(*mine).group_by(deliveries.c.target)
     return [
-        Trouble(row.target, f"{row.rows} messages to {row.target} wait for more than {_minutes(patience)}")
+        Trouble(row.target, f"{row.rows} messages to {row.target} wait for more than {length(patience)}")
         for row in connection.execute(counted)
     ]
 
@@ -71,8 +72,3 @@ def _given_up(connection: Connection, now: datetime) -> list[Trouble]:
     if not number:
         return []
     return [Trouble("given up", f"{number} messages were given up within a day: `audit alerts retry` sends them again")]
-
-
-def _minutes(span: timedelta) -> str:
-    minutes = int(span.total_seconds() // 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

@@ -51,8 +51,13 @@ class Finding:
 
         A distance and no ratio: three calls where usually there are none are no worse than a thousand too many.
         """
-        usual = self.baseline if self.baseline is not None else self.threshold
-        return abs(self.value - usual) if self.value is not None and usual is not None else 0.0
+        return distance(self.value, self.baseline, self.threshold)
+
+
+def distance(value: float | None, baseline: float | None, threshold: float | None) -> float:
+    """How far `value` is from its baseline, or from the threshold where there is none; 0 where it cannot be said."""
+    usual = baseline if baseline is not None else threshold
+    return abs(value - usual) if value is not None and usual is not None else 0.0
 
 
 @dataclass(frozen=True, slots=True)
