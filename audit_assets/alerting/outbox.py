@@ -174,7 +174,7 @@ def settle(connection: Connection, delivery: Delivery, outcome: Outcome, now: da
     elif outcome.kind == "refused" or (outcome.kind != "parked" and now - tried_since > GIVE_UP_AFTER):
         values |= {"status": "dead", "ended_at": now}
     elif outcome.kind == "parked":
-        values |= {"status": "parked", "maybe_taken": False, "not_before": now + _PARKED_AGAIN_AFTER}
+        values |= {"status": "parked", "maybe_taken": delivery.maybe_taken, "not_before": now + _PARKED_AGAIN_AFTER}
         _rest(connection, delivery.target, outcome, now, parked=True)
     else:
         uncertain = outcome.kind == "uncertain" or delivery.maybe_taken

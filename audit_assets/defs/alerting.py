@@ -10,7 +10,7 @@ from audit_assets.alerting.routes import routes_of
 from audit_assets.alerting.senders import senders_of
 from audit_assets.defs.resources import Surroundings
 
-EVERY_SECONDS = 10
+EVERY_SECONDS = 15
 
 
 @sensor(

@@ -112,6 +112,15 @@ def test_a_bad_token_parks_the_target_and_all_is_sent_once_it_is_mended(book: Bo
     assert book.rows("targets")[0].parked_since is None
 
 
+def test_a_bad_token_does_not_answer_whether_an_earlier_attempt_was_taken(book: Book):
+    put(book, FIRST)
+    settled(book, taken(book), UNKNOWN)
+    assert settled(book, taken(book, LONGEST), Outcome("parked", "token_revoked"), LONGEST) == "parked"
+    again = taken(book, LONGEST + timedelta(minutes=1))
+    assert again is not None
+    assert again.maybe_taken, "it is looked for before it is sent again"
+
+
 def test_after_a_day_a_row_is_given_up_and_the_next_goes(book: Book):
     put(book, FIRST, SECOND)
     settled(book, taken(book), DOWN)
