@@ -1,14 +1,40 @@
-"""The sensor that tells: it empties the ledger's outbox into Slack and PagerDuty, or onto the console."""
+"""The sensor that tells, and the ledger's copy in the warehouse.
 
+The sensor empties the ledger's outbox into Slack and PagerDuty, or onto the console. The copy is made at the end of a
+batch, when its rules have been judged.
+"""
+
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from dagster import DefaultSensorStatus, SensorEvaluationContext, SkipReason, sensor
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetSpec,
+    DefaultSensorStatus,
+    Failure,
+    MaterializeResult,
+    MetadataValue,
+    SensorEvaluationContext,
+    SkipReason,
+    TableColumn,
+    TableSchema,
+    multi_asset,
+    sensor,
+)
 from rich.console import Console
 
 from audit_assets.alerting.deliverer import deliver, waiting
+from audit_assets.alerting.ledger import LedgerError
+from audit_assets.alerting.ledger_mirror import MIRRORED, column_types, mirror_ledger
 from audit_assets.alerting.routes import routes_of
 from audit_assets.alerting.senders import senders_of
+from audit_assets.defs.ingestion import OWNERS
+from audit_assets.defs.publishing import SNAPSHOT
 from audit_assets.defs.resources import Surroundings
+from audit_assets.warehouse.protocol import WarehouseError
+from audit_assets.warehouse.schema import SCHEMA
+from audit_assets.warehouse.snapshot import publish
 
 EVERY_SECONDS = 15
 
@@ -30,3 +56,51 @@ def alert_deliveries(context: SensorEvaluationContext, surroundings: Surrounding
     still = ", ".join(f"{number} {status}" for status, number in sorted(left.items()))
     said = f"{told.sent} sent, {told.again} to try again, {told.held} held, {told.parked} parked, {told.dead} given up"
     return SkipReason(f"{said}; waiting: {still or 'nothing'}")
+
+
+_HELD = {
+    "ai_audit_alerts": "One row per episode of a rule: since when, how far from usual, how it ended.",
+    "ai_audit_alert_events": "What happened to each episode, in order; nothing is ever changed.",
+    "ai_audit_alert_deliveries": "Who was told what, when, and what the provider said.",
+}
+
+
+def _copies() -> list[AssetSpec]:
+    return [
+        AssetSpec(
+            table.name,
+            deps=[SNAPSHOT],
+            group_name="alerting",
+            kinds={"duckdb", "table"},
+            owners=OWNERS,
+            description=f"{_HELD[table.name]} A copy of the alert ledger, made after the rules were judged.",
+            metadata={
+                "dagster/table_name": f"warehouse.{SCHEMA}.{table.name}",
+                "dagster/column_schema": MetadataValue.table_schema(
+                    TableSchema(
+                        [
+                            TableColumn(name, kind, description=MIRRORED[table][name])
+                            for name, kind in column_types(table).items()
+                        ]
+                    )
+                ),
+            },
+        )
+        for table in MIRRORED
+    ]
+
+
+# Last of a run: what its rules found is in the copy.
+@multi_asset(name="mirror_alert_ledger", specs=_copies(), op_tags={"dagster/priority": "-1"})
+def mirror_alert_ledger(context: AssetExecutionContext, surroundings: Surroundings) -> Iterator[MaterializeResult]:
+    """Copies what changed in the ledger into the warehouse, and publishes it."""
+    settings = surroundings.settings()
+    try:
+        with surroundings.ledger() as ledger, surroundings.warehouse().connection("the alert ledger's copy") as held:
+            copied = mirror_ledger(ledger, held)
+            if copied.written:
+                publish(held, settings.snapshot_folder, datetime.now(UTC), only=copied.written)
+    except (LedgerError, WarehouseError) as error:
+        raise Failure(description=str(error)) from error
+    for table, rows in copied.rows.items():
+        yield MaterializeResult(AssetKey(table), metadata={"dagster/row_count": MetadataValue.int(rows)})

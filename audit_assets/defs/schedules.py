@@ -19,6 +19,7 @@ from dagster import (
     sensor,
 )
 
+from audit_assets.defs.alerting import mirror_alert_ledger
 from audit_assets.defs.checks import CHECKS, rules
 from audit_assets.defs.ingestion import SyncConfig, sync_ai_audit_logs
 from audit_assets.defs.liveness import bury
@@ -44,13 +45,13 @@ audit_sync = define_asset_job(
     "audit_sync",
     selection=AssetSelection.all(),
     description=(
-        "Sync, models, snapshot and rules, in this order. One job: micro-batches, hourly, nightly and backfills differ "
-        "in what they read only."
+        "Sync, models, snapshot, rules and the ledger's copy, in this order. One job: micro-batches, hourly, nightly "
+        "and backfills differ in what they read only."
     ),
 )
 
 
-ALL_ASSETS = sorted([*sync_ai_audit_logs.keys, *models.keys, SNAPSHOT])
+ALL_ASSETS = sorted([*sync_ai_audit_logs.keys, *models.keys, SNAPSHOT, *mirror_alert_ledger.keys])
 
 # A micro-batch judges the rules and its own bookkeeping. The tests of the models (3 CPU s of 11) run with the hourly,
 # nightly, daily and range runs.

@@ -23,6 +23,7 @@ MARTS = {
     "ai_audit_workspace_counts",
     "ai_audit_workspace_stats",
 }
+COPIES = {"ai_audit_alerts", "ai_audit_alert_events", "ai_audit_alert_deliveries"}
 INGESTED = {"ai_audit_days", "ai_audit_logs", "ai_audit_rejects", "ai_audit_repair_diff", "ai_audit_sync_state"}
 
 
@@ -53,6 +54,7 @@ def test_every_table_is_an_asset_of_its_own_name(graph: Any):
         *sources,
         "source_ai_audit_logs",
         "published_snapshot",
+        *COPIES,
     }
     assert all(len(key.path) == 1 for key in graph.get_all_asset_keys())
     assert sources == INGESTED
@@ -68,6 +70,7 @@ def test_assets_lie_in_groups_by_stage(graph: Any):
     assert groups["staging"] == {"stg_ai_audit_logs"}
     assert groups["marts"] >= MARTS
     assert groups["serving"] == {"published_snapshot"}
+    assert groups["alerting"] == COPIES
 
 
 def test_every_asset_says_what_it_holds_who_owns_it_and_of_what_kind_it_is(graph: Any):
@@ -86,7 +89,7 @@ def test_every_table_shows_its_columns(graph: Any):
             continue
         columns = columns_of(node)
         assert columns, node.key
-        if node.group_name in ("marts", "staging") or node.key.path[-1] == "ai_audit_logs":
+        if node.group_name in ("marts", "staging", "alerting") or node.key.path[-1] == "ai_audit_logs":
             assert [column.name for column in columns if not column.description] == [], node.key
 
 
@@ -125,6 +128,7 @@ def test_the_data_flow_one_way_from_the_source_to_the_snapshot(graph: Any):
     assert parents("stg_ai_audit_logs") == {"ai_audit_logs"}
     assert parents("ai_audit_capability_anomalies") >= {"ai_audit_capability_stats"}
     assert parents("published_snapshot") >= {*MARTS, *INGESTED}
+    assert all(parents(copy) == {"published_snapshot"} for copy in COPIES)
 
 
 @pytest.mark.requirement("R27")

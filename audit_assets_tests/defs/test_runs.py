@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 from dagster import DagsterEventType, DagsterInstance, build_sensor_context
+from sqlalchemy import func, select
 
+from audit_assets.alerting.ledger import alerts, deliveries, open_ledger
 from audit_assets.cli.headless import prepare_instance
 from audit_assets.warehouse.days import unbuilt_days
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
 from audit_assets.warehouse.raw import count_days
+from audit_assets_tests.defs.test_assets import COPIES
 from audit_assets_tests.homes import DAYS, Home
 
 
@@ -87,6 +90,36 @@ def test_a_micro_batch_brings_rows_to_the_snapshot_judges_them_and_leaves_models
     assert names == {*RULES.ids, "state_mirror_is_current", "ids_are_unique"}
     with warehouse(home).connection("a test") as connection:
         assert unbuilt_days(connection) == ()
+
+
+@pytest.mark.requirement("R45")
+def test_what_a_batch_judged_is_in_the_ledgers_copy_before_it_ends(home: Home, instance: DagsterInstance):
+    home.insert(5)
+    result = micro_batch(instance)
+    assert result.success
+    assert {(copy, None) for copy in COPIES} <= materialised(instance, result.run_id)
+    with open_ledger(home.settings().ledger_url) as ledger, ledger.transaction() as connection:
+        opened = connection.execute(select(alerts.c.key, alerts.c.value).order_by(alerts.c.key)).all()
+        told = connection.execute(select(func.count()).select_from(deliveries)).scalar_one()
+    assert opened
+    assert home.published("select key, value from analytics.ai_audit_alerts order by key") == opened
+    assert home.published("select count(*) from analytics.ai_audit_alert_deliveries") == [(told,)]
+
+
+@pytest.mark.requirement("R45")
+def test_without_a_ledger_a_batch_fails_in_words_with_its_data_published(
+    home: Home, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    home.insert(5)
+    monkeypatch.setenv("AI_AUDIT_LEDGER_URL", "postgresql+psycopg2://ledger:hush@127.0.0.1:1/nowhere")
+    result = micro_batch(instance)
+    assert not result.success
+    assert agrees(home)
+    said = [entry.message for entry in instance.all_logs(result.run_id, of_type=DagsterEventType.STEP_FAILURE)]
+    told = "\n".join(map(str, instance.all_logs(result.run_id)))
+    assert len(said) == 2  # the rules, and the copy
+    assert "the alert ledger at" in told
+    assert "hush" not in told
 
 
 @pytest.mark.requirement("R12", "R28")

@@ -1,0 +1,128 @@
+"""The ledger's copy in the warehouse: all of what it copies, and nothing written where nothing happened."""
+
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from audit_assets.alerting.ledger_mirror import MIRRORED, column_types, mirror_ledger
+from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.snapshot import open_snapshot, publish
+from audit_assets_tests.alerting.made_ledger import NOON, Book, episode, judged, later
+
+pytestmark = pytest.mark.requirement("R45")
+
+TABLES = tuple(table.name for table in MIRRORED)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> DuckDBWarehouse:
+    return DuckDBWarehouse(tmp_path / "warehouse.duckdb", tmp_path / "warehouse.lock", 10.0)
+
+
+def ask(warehouse: DuckDBWarehouse, query: str) -> list[tuple[object, ...]]:
+    with warehouse.connection("a test") as connection:
+        return connection.execute(query).fetchall()
+
+
+def mirrored(book: Book, warehouse: DuckDBWarehouse) -> tuple[str, ...]:
+    """Which tables were written."""
+    with warehouse.connection("a test") as connection:
+        return mirror_ledger(book.ledger, connection).written
+
+
+def test_the_copy_holds_what_the_ledger_does(book: Book, warehouse: DuckDBWarehouse):
+    book.record(judged(episode("chat"), episode("summary", 70.0)))
+    book.record(judged(at=later(minutes=15)), now=later(minutes=16))
+    book.record(judged(at=later(minutes=60)), now=later(minutes=61))
+    assert mirrored(book, warehouse) == TABLES
+    for table in MIRRORED:
+        names = list(MIRRORED[table])
+        held = ask(warehouse, f"select {', '.join(names)} from analytics.{table.name} order by {names[0]}")
+        attribute = table.name.removeprefix("ai_audit_").removeprefix("alert_")
+        at_home = [
+            tuple(getattr(row, name.removeprefix("happened_")) for name in names) for row in book.rows(attribute)
+        ]
+        assert held == at_home
+        assert held
+    assert ask(warehouse, "select count(*) from analytics.ai_audit_alerts where resolved_at is null") == [(0,)]
+    (payload,) = ask(warehouse, "select payload from analytics.ai_audit_alert_deliveries order by seq limit 1")[0]
+    assert json.loads(str(payload))
+
+
+def test_where_nothing_happened_nothing_is_written(book: Book, warehouse: DuckDBWarehouse):
+    assert mirrored(book, warehouse) == TABLES, "empty tables are tables: a query on them finds no rows, not an error"
+    assert mirrored(book, warehouse) == ()
+    book.record(judged(episode()))
+    assert mirrored(book, warehouse) == TABLES
+    assert mirrored(book, warehouse) == ()
+
+
+def test_a_figure_that_changes_in_an_open_episode_is_copied(book: Book, warehouse: DuckDBWarehouse):
+    book.record(judged(episode(value=90.0)))
+    mirrored(book, warehouse)
+    book.record(judged(episode(value=120.0, at=later(minutes=15))), now=later(minutes=16), as_of=later(minutes=15))
+    assert "ai_audit_alerts" in mirrored(book, warehouse)
+    assert ask(warehouse, "select value, peak from analytics.ai_audit_alerts") == [(120.0, 120.0)]
+
+
+def test_the_types_are_those_that_are_told(sqlite_book: Book, warehouse: DuckDBWarehouse):
+    mirrored(sqlite_book, warehouse)
+    for table in MIRRORED:
+        found = ask(
+            warehouse,
+            "select column_name, lower(data_type) from information_schema.columns"
+            f" where table_name = '{table.name}' order by ordinal_position",
+        )
+        told = {
+            name: kind.replace("timestamptz", "timestamp with time zone") for name, kind in column_types(table).items()
+        }
+        assert found == list(told.items())
+
+
+def test_a_copy_that_fails_half_way_leaves_the_one_before(
+    sqlite_book: Book, warehouse: DuckDBWarehouse, monkeypatch: pytest.MonkeyPatch
+):
+    sqlite_book.record(judged(episode()))
+    mirrored(sqlite_book, warehouse)
+    sqlite_book.record(judged(episode("other"), at=later(minutes=15)), now=later(minutes=16))
+
+    class Failing:
+        def __init__(self, held: duckdb.DuckDBPyConnection) -> None:
+            self.held = held
+
+        def execute(self, query: str, *more: object) -> object:
+            if "create or replace table analytics.ai_audit_alert_deliveries" in query:
+                raise duckdb.IOException("No space left on device")
+            return self.held.execute(query, *more)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.held, name)
+
+    before = ask(warehouse, "select key, state from analytics.ai_audit_alerts order by key")
+    with warehouse.connection("a test") as held, pytest.raises(duckdb.IOException):
+        mirror_ledger(sqlite_book.ledger, Failing(held))  # type: ignore[arg-type]
+    assert ask(warehouse, "select key, state from analytics.ai_audit_alerts order by key") == before
+    assert mirrored(sqlite_book, warehouse), "and the next one makes it good"
+    assert len(ask(warehouse, "select key from analytics.ai_audit_alerts")) == 2
+
+
+def test_the_snapshot_writes_a_copy_again_only_where_it_changed(
+    sqlite_book: Book, warehouse: DuckDBWarehouse, tmp_path: Path
+):
+    folder = tmp_path / "published"
+
+    def published() -> dict[str, str]:
+        with warehouse.connection("a test") as connection:
+            mirror_ledger(sqlite_book.ledger, connection)
+            manifest = publish(connection, folder, NOON).manifest
+        return {table: manifest.files[table][0].path for table in TABLES}
+
+    sqlite_book.record(judged(episode()))
+    first = published()
+    assert published() == first
+    sqlite_book.record(judged(at=later(minutes=60)), now=later(minutes=61))
+    assert not set(published().values()) & set(first.values())
+    with open_snapshot(folder, TABLES) as connection:
+        assert connection.execute("select resolve_reason from analytics.ai_audit_alerts").fetchall() == [("cleared",)]
