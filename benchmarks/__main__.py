@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import demo, detection, error_rule, freshness, ingest, judging, microbatch, rebuild, telling
+from benchmarks import demo, detection, error_rule, freshness, ingest, judging, microbatch, paging, rebuild, telling
 from benchmarks.figure import BenchmarkError, Figure
 from benchmarks.machine import this_machine
 from benchmarks.report import as_json, table_of
@@ -25,6 +25,7 @@ def _benchmarks(quick: bool, hour: bool) -> Mapping[str, Measured]:
         "error_rule": lambda: error_rule.measure(error_rule.QUICK if quick else error_rule.FULL),
         "judging": lambda: judging.measure(judging.QUICK if quick else judging.FULL),
         "telling": lambda: telling.measure(quick),
+        "paging": lambda: paging.measure(paging.QUICK if quick else paging.FULL),
         "demo": lambda: demo.measure(demo.QUICK if quick else demo.FULL),
         "freshness": lambda: freshness.measure(steady),
         "backfill": lambda: freshness.measure(freshness.QUICK_BACKFILL if quick else freshness.BACKFILL),

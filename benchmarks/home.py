@@ -6,7 +6,7 @@ The user's own `.audit`, state file and settings are never read or written.
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ class Home:
     source_url: str | None = None
     dagster_port: int | None = None
     policy_file: Path | None = None
+    providers: Mapping[str, str] | None = None  # the settings by which alerts reach somebody; None: nobody is told
 
     @property
     def duckdb_path(self) -> Path:
@@ -62,13 +63,14 @@ class Home:
             "AI_AUDIT_RULES": str(PROJECT_ROOT / "observability/alerts/ai-audit"),
             "AI_AUDIT_WAREHOUSE_DESTINATION": "duckdb",
             "AI_AUDIT_ENV": "benchmark",
+            "AI_AUDIT_SEND": "0",
             "DAGSTER_HOME": str(self.dagster_home),
         }
         if self.source_url is not None:
             given["AI_AUDIT_SOURCE_URL"] = self.source_url
         if self.dagster_port is not None:
             given["AI_AUDIT_DAGSTER_URL"] = f"http://localhost:{self.dagster_port}"
-        return given
+        return given | dict(self.providers or {})
 
 
 @contextmanager

@@ -3,7 +3,6 @@ who was told. The ledger itself stays the record; losing the copy loses nothing.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
@@ -74,17 +73,9 @@ _NAMES_THERE = {"happened_at": "at"}
 _COPIES = f"create table if not exists {SCHEMA}.ledger_copies (table_name varchar primary key, version varchar)"
 
 
-@dataclass(frozen=True, slots=True)
-class Copied:
-    """Rows the copies hold, by table, and which of the tables had changed and were written anew."""
-
-    rows: Mapping[str, int]
-    written: tuple[str, ...]
-
-
-def mirror_ledger(ledger: Ledger, warehouse: duckdb.DuckDBPyConnection) -> Copied:
-    """Brings the copies up to the ledger, in one commit each side; the caller holds the warehouse. Raises
-    LedgerError."""
+def mirror_ledger(ledger: Ledger, warehouse: duckdb.DuckDBPyConnection) -> Mapping[str, int]:
+    """Brings the copies up to the ledger, in one commit each side; the caller holds the warehouse. The tables that had
+    changed and were written anew, and their rows. Raises LedgerError."""
     warehouse.execute(_COPIES)
     held: dict[str, str] = dict(warehouse.execute(f"select table_name, version from {SCHEMA}.ledger_copies").fetchall())
     with ledger.transaction() as connection:
@@ -102,7 +93,7 @@ def mirror_ledger(ledger: Ledger, warehouse: duckdb.DuckDBPyConnection) -> Copie
     except BaseException:
         warehouse.execute("rollback")
         raise
-    return Copied({table.name: _count(warehouse, table.name) for table in MIRRORED}, tuple(fresh))
+    return {name: rows.num_rows for name, rows in fresh.items()}
 
 
 def column_types(table: Table) -> dict[str, str]:
@@ -148,8 +139,3 @@ def _rows(connection: Connection, table: Table) -> pa.Table:
     columns = list(zip(*found, strict=True)) or [() for _ in names]
     schema = pa.schema([(name, _TYPES[_kind(_column(table, name))][1]) for name in names])
     return pa.table([pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema)
-
-
-def _count(warehouse: duckdb.DuckDBPyConnection, table: str) -> int:
-    ((rows,),) = warehouse.execute(f"select count(*) from {SCHEMA}.{table}").fetchall()
-    return rows

@@ -62,7 +62,7 @@ def fires_on_row(rule: Rule, row: pl.DataFrame) -> bool | None:
 
 def _closed(facts: pl.DataFrame, table: WatchedTable, rule: Rule, as_of: datetime, width: timedelta) -> pl.DataFrame:
     """The watched columns that arrived, of rows whose window is over at `as_of`; a running day where the rule may."""
-    dtype = column_type(facts, table, table.time)
+    dtype = column_type(facts.schema, table, table.time)
     if table.schema[table.time] == pl.Date():
         if dtype != pl.Date():
             raise RuleError(f"{table.name}.{table.time} arrived as {dtype}, where a date is expected")
@@ -72,7 +72,7 @@ def _closed(facts: pl.DataFrame, table: WatchedTable, rule: Rule, as_of: datetim
             raise RuleError(f"{table.name}.{table.time} arrived as {dtype}, where a time with its zone is expected")
         start = pl.col(table.time).dt.convert_time_zone("UTC").dt.cast_time_unit("us")
     for name in table.grain:
-        column_type(facts, table, name)
+        column_type(facts.schema, table, name)
     listed = [name for name in table.schema if name in facts.columns]
     rows = facts.select(*listed, start.alias(START)).with_columns((pl.col(START) + width).alias(END))
     if rule.window == "now":  # rows of the moment of judging, which may be later than the newest row of the source

@@ -36,8 +36,9 @@ def for_expressions(rows: pl.DataFrame, table: WatchedTable, columns: Iterable[s
     Raises RuleError on a missing column, or one of another kind.
     """
     wanted: list[pl.Expr] = []
+    arrived = rows.schema  # made anew each time it is asked for
     for name in columns:
-        dtype = column_type(rows, table, name)
+        dtype = column_type(arrived, table, name)
         if table.schema[name] == pl.Boolean():
             if dtype not in (pl.Boolean(), pl.Null()):
                 raise RuleError(f"{table.name}.{name} arrived as {dtype}, where true or false is expected")
@@ -53,10 +54,10 @@ def for_expressions(rows: pl.DataFrame, table: WatchedTable, columns: Iterable[s
     return rows.select(wanted)
 
 
-def column_type(rows: pl.DataFrame, table: WatchedTable, name: str) -> pl.DataType:
+def column_type(arrived: Mapping[str, pl.DataType], table: WatchedTable, name: str) -> pl.DataType:
     """The type in which a column arrived. Raises RuleError where it did not arrive."""
     try:
-        return rows.schema[name]
+        return arrived[name]
     except KeyError:
         raise RuleError(f"the facts lack {table.name}.{name}; rebuild that model") from None
 

@@ -29,7 +29,7 @@ def ask(warehouse: DuckDBWarehouse, query: str) -> list[tuple[object, ...]]:
 def mirrored(book: Book, warehouse: DuckDBWarehouse) -> tuple[str, ...]:
     """Which tables were written."""
     with warehouse.connection("a test") as connection:
-        return mirror_ledger(book.ledger, connection).written
+        return tuple(mirror_ledger(book.ledger, connection))
 
 
 def test_the_copy_holds_what_the_ledger_does(book: Book, warehouse: DuckDBWarehouse):

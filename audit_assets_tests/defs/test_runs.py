@@ -104,6 +104,9 @@ def test_what_a_batch_judged_is_in_the_ledgers_copy_before_it_ends(home: Home, i
     assert opened
     assert home.published("select key, value from analytics.ai_audit_alerts order by key") == opened
     assert home.published("select count(*) from analytics.ai_audit_alert_deliveries") == [(told,)]
+    again = micro_batch(instance)  # nothing new is told in it, and nobody was told meanwhile
+    assert again.success
+    assert ("ai_audit_alert_deliveries", None) not in materialised(instance, again.run_id)
 
 
 @pytest.mark.requirement("R45")
