@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, and_, exists, insert, or_, select, update
+from sqlalchemy import Column, ColumnElement, Row, and_, exists, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.backoff import backoff
+from audit_assets.alerting.http_answer import LONGEST_WAIT
 from audit_assets.alerting.ledger import deliveries, targets
 from audit_assets.alerting.outcome import Outcome
 
@@ -129,13 +130,16 @@ def claim(connection: Connection, now: datetime, worker: str, lease: timedelta =
     blocked = exists().where(
         earlier.c.stream == deliveries.c.stream, earlier.c.seq < deliveries.c.seq, earlier.c.status.in_(UNENDED)
     )
-    resting = exists().where(targets.c.target == deliveries.c.target, targets.c.not_before > now)
+    longest = now + max(lease, LONGEST_WAIT)  # what is further ahead was written while the clock was wrong
+    resting = exists().where(
+        targets.c.target == deliveries.c.target, targets.c.not_before > now, targets.c.not_before <= longest
+    )
     due = or_(
         and_(
             deliveries.c.status.in_(("pending", "parked")),
-            or_(deliveries.c.not_before.is_(None), deliveries.c.not_before <= now),
+            or_(deliveries.c.not_before.is_(None), _is_not_within(deliveries.c.not_before, now, longest)),
         ),
-        and_(deliveries.c.status == "inflight", deliveries.c.lease_until <= now),
+        and_(deliveries.c.status == "inflight", _is_not_within(deliveries.c.lease_until, now, longest)),
     )
     chosen = select(deliveries).where(due, ~blocked, ~resting).order_by(deliveries.c.seq).limit(1)
     row = connection.execute(chosen.with_for_update(of=deliveries, skip_locked=True)).first()
@@ -150,6 +154,10 @@ def claim(connection: Connection, now: datetime, worker: str, lease: timedelta =
         )
     )  # fmt: skip
     return of_row(row)
+
+
+def _is_not_within(moment: Column[datetime], now: datetime, longest: datetime) -> ColumnElement[bool]:
+    return or_(moment <= now, moment > longest)
 
 
 def of_row(row: Row[Any]) -> Delivery:

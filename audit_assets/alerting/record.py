@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.ledger import LedgerError, alerts, evaluations, events, groups, owner
@@ -15,6 +15,8 @@ from audit_assets.alerting.transitions import Instance
 from audit_assets.rules.episode import distance
 
 _FIGURES = ("value", "baseline", "threshold", "delta_percent", "peak", "window_start", "window_end", "way")
+
+CLOCKS_DIFFER = timedelta(minutes=5)  # of machines on one ledger, at the most
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +117,28 @@ def note(connection: Connection, told: Told, kind: str, evaluation: Evaluation, 
     connection.execute(insert(events).values(key=told.key, kind=kind, evaluation=evaluation.id, **values))
 
 
-def last_evaluation(connection: Connection, rule_id: str) -> Row[Any] | None:
+def last_evaluation(connection: Connection, rule_id: str, now: datetime) -> Row[Any] | None:
     """The newest evaluation of a rule that counted."""
-    counted = evaluations.c.outcome.in_(("judged", "not_ready"))
-    chosen = select(evaluations).where(evaluations.c.rule_id == rule_id, counted)
-    return connection.execute(chosen.order_by(evaluations.c.as_of.desc(), evaluations.c.at.desc()).limit(1)).first()
+    mine = (evaluations.c.rule_id == rule_id, evaluations.c.outcome.in_(("judged", "not_ready")), _not_ahead(now))
+    newest = (evaluations.c.as_of.desc(), evaluations.c.at.desc())
+    return connection.execute(select(evaluations).where(*mine).order_by(*newest).limit(1)).first()
 
 
-def failures_in_a_row(connection: Connection, rule_id: str, at_most: int) -> int:
+def failures_in_a_row(connection: Connection, rule_id: str, at_most: int, now: datetime) -> int:
     """How many of the newest evaluations of a rule failed without another between them, counted up to `at_most`."""
-    chosen = select(evaluations.c.outcome).where(evaluations.c.rule_id == rule_id)
+    chosen = select(evaluations.c.outcome).where(evaluations.c.rule_id == rule_id, _not_ahead(now))
     newest = connection.execute(chosen.order_by(evaluations.c.at.desc()).limit(at_most)).scalars().all()
     return next((number for number, outcome in enumerate(newest) if outcome != "failed"), len(newest))
+
+
+def last_judged(connection: Connection, now: datetime) -> datetime | None:
+    """When any rule was judged last (UTC), well or not."""
+    return connection.execute(select(func.max(evaluations.c.at)).where(_not_ahead(now))).scalar()
+
+
+def _not_ahead(now: datetime) -> ColumnElement[bool]:
+    """What a clock that was wrong has dated into the future would make all that follows look old."""
+    return evaluations.c.at <= now + CLOCKS_DIFFER
 
 
 def is_known(connection: Connection, evaluation_id: str) -> bool:

@@ -78,7 +78,7 @@ def _spoken(connection: Connection, judged: Judged, verdict: Judgement, recorded
     if record.is_known(connection, evaluation.id):
         recorded.ignored += 1
         return
-    newest = record.last_evaluation(connection, rule.id)
+    newest = record.last_evaluation(connection, rule.id, judged.now)
     if newest is not None and (newest.as_of, newest.window_end) > (evaluation.as_of, evaluation.window_end):
         record.keep(connection, replace(evaluation, outcome="outdated"))
         recorded.ignored += 1
@@ -169,7 +169,7 @@ def _failed(connection: Connection, judged: Judged, failure: Failure, recorded: 
         recorded.ignored += 1
         return
     record.keep(connection, evaluation)
-    if record.failures_in_a_row(connection, failure.rule_id, _FAILURES) < _FAILURES:
+    if record.failures_in_a_row(connection, failure.rule_id, _FAILURES, judged.now) < _FAILURES:
         return
     rule = check_error_rule(failure)
     known = {one.instance: one for one in record.open_episodes(connection, CHECK_ERROR)}

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
-from audit_assets.alerting.ledger import deliveries, evaluations, heartbeats, targets
+from audit_assets.alerting.ledger import deliveries, heartbeats, targets
 from audit_assets.alerting.outside_text import shown
+from audit_assets.alerting.record import CLOCKS_DIFFER, last_judged
 from audit_assets.alerting.wording import length
 
 PATIENCE = timedelta(minutes=8)  # told within ten, from a cron job of every minute or two
@@ -30,7 +31,7 @@ def troubles(connection: Connection, now: datetime, patience: timedelta = PATIEN
 
 
 def _unjudged(connection: Connection, now: datetime, patience: timedelta) -> list[Trouble]:
-    last = connection.execute(select(func.max(evaluations.c.at))).scalar()
+    last = last_judged(connection, now)
     if last is None:
         return [Trouble("judging", "no rule has been judged yet: start `audit dev`, or run `audit build`")]
     if now - last <= patience:
@@ -40,9 +41,12 @@ def _unjudged(connection: Connection, now: datetime, patience: timedelta) -> lis
 
 def _unlooked(connection: Connection, now: datetime, patience: timedelta) -> list[Trouble]:
     last = connection.execute(select(heartbeats.c.at).where(heartbeats.c.name == DELIVERER)).scalar()
-    if last is not None and now - last <= patience:
+    if last is not None and -CLOCKS_DIFFER <= now - last <= patience:
         return []
-    said = "has never looked at the outbox" if last is None else f"has not looked for {length(now - last)}"
+    said = "has never looked at the outbox"
+    if last is not None:
+        ahead = f"looked last at {last:%Y-%m-%d %H:%M} UTC, which is yet to come: a clock was wrong"
+        said = ahead if last > now else f"has not looked for {length(now - last)}"
     return [Trouble("delivering", f"the deliverer {said}: is the sensor alert_deliveries running?")]
 
 

@@ -112,6 +112,17 @@ def test_a_bad_token_parks_the_target_and_all_is_sent_once_it_is_mended(book: Bo
     assert book.rows("targets")[0].parked_since is None
 
 
+@pytest.mark.parametrize("outcome", [None, DOWN, Outcome("parked", "invalid_auth")])
+def test_what_was_put_off_while_the_clock_was_ahead_is_not_put_off_until_then(book: Book, outcome: Outcome | None):
+    put(book, FIRST)
+    ahead = timedelta(days=1)
+    first = taken(book, ahead, "killed")
+    if outcome is not None:
+        settled(book, first, outcome, ahead, "killed")
+    assert taken(book) is not None
+    assert taken(book) is None, "once"
+
+
 def test_a_bad_token_does_not_answer_whether_an_earlier_attempt_was_taken(book: Book):
     put(book, FIRST)
     settled(book, taken(book), UNKNOWN)

@@ -97,6 +97,14 @@ def test_an_older_evaluation_is_kept_and_ignored(book: Book):
 
 
 @pytest.mark.requirement("R44")
+def test_a_clock_that_jumped_ahead_and_came_back_does_not_silence_the_rules(book: Book):
+    book.record(judged(at=later(hours=24)), failed("new_capability"), now=later(hours=24))
+    book.record(failed("new_capability"), now=later(hours=25))
+    assert book.record(judged(episode())).opened == 1
+    assert book.record(judged(at=later(minutes=15)), now=later(minutes=16)).resolved == 1
+    assert book.record(failed("new_capability"), now=later(minutes=17)).opened == 0, "one failure is not the third"
+
+
 def test_history_that_comes_late_opens_nothing(book: Book):
     old = episode(at=later(hours=-3))
     book.record(

@@ -69,3 +69,9 @@ def test_what_was_given_up_is_told_for_a_day(post: Post):
     post.deliver()
     assert about(post.book, timedelta(minutes=1)) == ["given up"]
     assert "given up" not in about(post.book, timedelta(hours=25))
+
+
+def test_what_a_wrong_clock_dated_into_the_future_is_no_sign_of_life(post: Post):
+    post.opened(at=NOON + timedelta(days=1))
+    post.deliver()
+    assert about(post.book, timedelta()) == ["delivering", "judging"]
