@@ -8,15 +8,12 @@ last. All times are UTC.
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import (
     Boolean,
     Column,
-    DateTime,
-    Dialect,
     Engine,
     Float,
     Index,
@@ -25,7 +22,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     create_engine,
     event,
@@ -35,32 +31,15 @@ from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from audit_assets.alerting.instant import Instant
+from audit_assets.alerting.older_ledger import add_missing_columns
+
 _BUSY_SECONDS = 30
 _MAKING_TABLES, _RECORDING = 7240191, 7240192  # advisory locks on Postgres
 
 
 class LedgerError(Exception):
     """A ledger that cannot be opened or written. The message says the mend, and never the address's password."""
-
-
-class Instant(TypeDecorator[datetime]):
-    """A moment in UTC. SQLite knows no time zones: there it is kept without one, and given back with it."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a moment without a time zone; give it in UTC")
-        at = value.astimezone(UTC)
-        return at.replace(tzinfo=None) if dialect.name == "sqlite" else at
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 _tables = MetaData()
@@ -92,6 +71,9 @@ alerts = Table(
     Column("as_of", Instant, nullable=False),  # of the newest evaluation that spoke of it
     Column("run_id", String, nullable=False),  # the Dagster run that opened it
     Column("in_summary", Boolean, nullable=False, default=False),  # told by its group's one PagerDuty alert
+    Column("acknowledged_at", Instant),
+    Column("acknowledged_by", String),  # as PagerDuty names them, fit to be shown
+    Column("acknowledgement_asked_at", Instant),  # when PagerDuty was asked last, whatever it said
     UniqueConstraint("fingerprint", "number"),
 )
 Index("ai_audit_alerts_one_open", alerts.c.fingerprint, unique=True,
@@ -251,7 +233,7 @@ class Ledger:
 
 
 def open_ledger(url: str) -> Ledger:
-    """The ledger at `url`, its tables made where they are missing. Raises LedgerError."""
+    """The ledger at `url`, its tables and columns made where they are missing. Raises LedgerError."""
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
@@ -265,6 +247,7 @@ def open_ledger(url: str) -> Ledger:
         with engine.begin() as connection:
             _alone(connection, _MAKING_TABLES)
             _tables.create_all(connection)
+            add_missing_columns(connection, _tables)
     except ArgumentError:
         raise LedgerError("AI_AUDIT_LEDGER_URL: is no database address; see .env.example") from None
     except (SQLAlchemyError, OSError) as error:
