@@ -83,6 +83,10 @@ class Settings(BaseSettings):
     pagerduty_events_url: Annotated[str, AfterValidator(_events_url)] = Field(
         "https://events.pagerduty.com", validation_alias="PAGERDUTY_EVENTS_URL"
     )
+    pagerduty_api_token: SecretStr | None = Field(None, validation_alias="PAGERDUTY_API_TOKEN")
+    pagerduty_api_url: Annotated[str, AfterValidator(_web_address)] = Field(
+        "https://api.pagerduty.com", validation_alias="PAGERDUTY_API_URL"
+    )
 
     @property
     def duckdb_path(self) -> Path:

@@ -130,7 +130,7 @@ def test_slacks_address_ends_with_a_slash(monkeypatch: pytest.MonkeyPatch):
     assert read().slack_base_url == "http://127.0.0.1:4000/api/"
 
 
-@pytest.mark.parametrize("name", ["SLACK_BASE_URL", "PAGERDUTY_EVENTS_URL"])
+@pytest.mark.parametrize("name", ["SLACK_BASE_URL", "PAGERDUTY_EVENTS_URL", "PAGERDUTY_API_URL"])
 @pytest.mark.parametrize("value", ["events.pagerduty.com", "file:///etc/passwd", "https://"])
 def test_an_address_nothing_can_be_posted_to_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
     monkeypatch.setenv(name, value)
@@ -142,6 +142,7 @@ def test_the_senders_secrets_are_in_no_repr_and_no_dump(monkeypatch: pytest.Monk
     assert (read().slack_token, read().pagerduty_routing_key) == (None, None)
     monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-open-sesame")
     monkeypatch.setenv("PAGERDUTY_ROUTING_KEY", "key-open-sesame")
+    monkeypatch.setenv("PAGERDUTY_API_TOKEN", "token-open-sesame")
     settings = read()
     assert settings.slack_token is not None
     assert settings.slack_token.get_secret_value() == "xoxb-open-sesame"

@@ -1,8 +1,8 @@
-"""One HTTP POST, never repeated: the answer, or an outcome that tells not sent from perhaps sent."""
+"""One HTTP request, POST or GET, never repeated: the answer, or an outcome that tells not sent from perhaps sent."""
 
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import requests
@@ -46,21 +46,37 @@ def posted(url: str, body: Body, headers: Mapping[str, str], timeout: float) -> 
     the request may have arrived, `parked` where the address itself is none. A connection of its own each time: one
     kept open may have been closed by the other side meanwhile, which looks like a request that was lost.
     """
+    return _answered("POST", url, {"Content-Type": body.content_type, **headers}, timeout, body.content)
+
+
+def fetched(url: str, headers: Mapping[str, str], timeout: float) -> Answer | Outcome:
+    """The answer to a GET of `url`, within `timeout` seconds as in `posted`; trouble on the way is `retry` or `parked`.
+
+    Nothing is `uncertain`: looking may be repeated.
+    """
+    answer = _answered("GET", url, headers, timeout)
+    return replace(answer, kind="retry") if isinstance(answer, Outcome) and answer.kind == "uncertain" else answer
+
+
+def _answered(
+    method: str, url: str, headers: Mapping[str, str], timeout: float, content: bytes | None = None
+) -> Answer | Outcome:
     if not all(value.isascii() and value.isprintable() for value in headers.values()):
         # Asked before http.client does, whose error would repeat the header with the token in it.
         return Outcome("parked", "the token holds characters that no token can hold")
     try:
-        response = requests.post(
+        response = requests.request(
+            method,
             url,
-            data=body.content,
-            auth=_Headers({"Content-Type": body.content_type, **headers}),
+            data=content,
+            auth=_Headers(headers),
             timeout=timeout,
             # A redirected POST becomes a GET, and its answer one to another question.
             allow_redirects=False,
         )
         text = response.content.decode("utf-8", "replace")
     except (*_NO_ADDRESS, UnicodeError):  # the last from a host name that no IDNA encodes
-        return Outcome("parked", "the address is not one to post to")
+        return Outcome("parked", f"the address is not one to {'post to' if method == 'POST' else 'ask'}")
     except requests.exceptions.ConnectTimeout:
         return Outcome("retry", f"no connection to {_host(url)} within {timeout:g} s")
     except requests.exceptions.Timeout:

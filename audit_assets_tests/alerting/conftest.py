@@ -8,12 +8,14 @@ from pydantic import SecretStr
 
 from audit_assets.alerting.ledger import open_ledger
 from audit_assets.alerting.pagerduty_client import PagerDutyClient
+from audit_assets.alerting.pagerduty_incidents import PagerDutyIncidents
 from audit_assets.alerting.slack_client import SlackClient
 from audit_assets_tests.alerting.made_ledger import Book
 from audit_assets_tests.fakes.providers import FakeProviders
 
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 TOKEN = "xoxb-1234-open-sesame"
+API_TOKEN = "y_NbAkKc66ryYTWUXYEu"
 CHANNELS = {"#alerts": "C0ALERTS01", "#ai-copilot-ops": "C0COPILOT1", "#ai-copilot-compliance": "C0COPILOT2"}
 
 
@@ -42,14 +44,20 @@ def sqlite_book(tmp_path: Path) -> Iterator[Book]:
 
 @pytest.fixture
 def fakes(tmp_path: Path) -> Iterator[FakeProviders]:
-    """PagerDuty and Slack with one key, one token and three channels, and their log."""
+    """PagerDuty and Slack with one key, one token each and three channels, and their log."""
     with FakeProviders(tmp_path / "told.jsonl", routing_key=ROUTING_KEY, token=TOKEN, channels=CHANNELS) as playing:
+        playing.pagerduty.api_token = API_TOKEN
         yield playing
 
 
 @pytest.fixture
 def pagerduty(fakes: FakeProviders) -> PagerDutyClient:
     return PagerDutyClient(SecretStr(ROUTING_KEY), fakes.events_url, timeout=5)
+
+
+@pytest.fixture
+def incidents(fakes: FakeProviders) -> PagerDutyIncidents:
+    return PagerDutyIncidents(SecretStr(API_TOKEN), fakes.events_url)
 
 
 @pytest.fixture

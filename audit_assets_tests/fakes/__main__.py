@@ -27,7 +27,11 @@ def main() -> None:
         seed=asked.seed,
     )
     with FakeProviders(asked.log, asked.port, faults) as fakes:
-        addresses = {"PAGERDUTY_EVENTS_URL": fakes.events_url, "SLACK_BASE_URL": fakes.slack_url}
+        addresses = {
+            "PAGERDUTY_EVENTS_URL": fakes.events_url,
+            "PAGERDUTY_API_URL": fakes.events_url,
+            "SLACK_BASE_URL": fakes.slack_url,
+        }
         print(json.dumps(addresses), flush=True)
         try:
             threading.Event().wait()

@@ -1,14 +1,19 @@
-"""PagerDuty's Events API v2 as far as we use it: what it refuses, in its words, and what it takes.
+"""PagerDuty's Events API v2 as far as we use it: what it refuses, in its words, and what it takes; and the incidents
+that its REST API v2 lists.
 
-Wording after https://developer.pagerduty.com/docs/events-api-v2/trigger-events/ and errors quoted in public issues.
+Wording after https://developer.pagerduty.com/docs/events-api-v2/trigger-events/, the form of an incident after
+https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents, and errors quoted in public issues.
 """
 
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from audit_assets_tests.fakes.answering import Reply
+from audit_assets_tests.fakes.reading import Incident
 
 ACTIONS = ("trigger", "acknowledge", "resolve")
 SEVERITIES = ("critical", "error", "warning", "info")
@@ -17,10 +22,43 @@ LONGEST_SUMMARY, LONGEST_KEY, LARGEST_EVENT = 1024, 255, 512 * 1024
 
 @dataclass
 class FakePagerDuty:
-    """Takes any well-formed routing key, or only `routing_key` where one is given."""
+    """Takes any well-formed routing key, or only `routing_key` where one is given; for any token, or only for
+    `api_token`, it lists incidents."""
 
     routing_key: str | None = None
     bad_key: bool = False
+    api_token: str | None = None
+    _taken: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def acknowledge(self, key: str, by: str, at: datetime) -> None:
+        """A person takes the incident of `key` in PagerDuty's own app."""
+        who = {"id": "PXPGF42", "type": "user_reference", "summary": by}
+        taken = {"at": f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "acknowledger": who}
+        self._taken.setdefault(key, []).append(taken)
+
+    def list_incidents(
+        self, asked: Mapping[str, Sequence[str]], authorization: str, known: Mapping[str, Incident]
+    ) -> Reply:
+        """The answer to GET /incidents, `known` being what is at PagerDuty."""
+        token = authorization.removeprefix("Token token=")
+        if not token or token == authorization or self.api_token not in (None, token):
+            return Reply(401, {"error": {"message": "Unauthorized", "code": 2006}})
+        listed = [self._listed(known[key]) for key in asked.get("incident_key", list(known)) if key in known]
+        found = [one for one in listed if one["status"] in asked.get("statuses[]", ("triggered", "acknowledged"))]
+        return Reply(200, {"incidents": found, "limit": 25, "offset": 0, "total": None, "more": False})
+
+    def _listed(self, incident: Incident) -> dict[str, Any]:
+        """As PagerDuty does: only an incident that is acknowledged at the moment says by whom."""
+        over, taken = incident.state == "resolved", self._taken.get(incident.dedup_key, [])
+        status = "resolved" if over else "acknowledged" if taken else "triggered"
+        return {
+            "id": uuid.uuid5(uuid.NAMESPACE_URL, incident.dedup_key).hex[:14].upper(),
+            "type": "incident",
+            "incident_key": incident.dedup_key,
+            "title": incident.summary,
+            "status": status,
+            "acknowledgements": [] if over else taken,
+        }
 
     def answer(self, body: Any, size: int) -> Reply:
         """The answer to one event; nothing is kept here, the effects say what happened."""

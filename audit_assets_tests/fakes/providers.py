@@ -4,12 +4,12 @@ import json
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from audit_assets_tests.fakes.answering import DROPPED, Faults, Reply
 from audit_assets_tests.fakes.pagerduty import FakePagerDuty
@@ -26,7 +26,7 @@ from audit_assets_tests.fakes.reading import (
 from audit_assets_tests.fakes.slack import FakeSlack
 
 Provider = Literal["pagerduty", "slack"]
-PAGERDUTY_PATH = "/v2/enqueue"
+PAGERDUTY_PATH, INCIDENTS_PATH = "/v2/enqueue", "/incidents"
 SLACK_METHODS = ("chat.postMessage", "chat.update", "conversations.history", "conversations.replies")
 
 
@@ -61,7 +61,8 @@ class FakeProviders:
         self._effects: list[Effect] = []
         self._messages: Messages = {}
         self._requests: Counter[tuple[str, int]] = Counter()
-        self.bodies: list[tuple[str, Any]] = []  # (path, body) of every request, with what the log leaves out
+        # (path, body) of every request, for a GET what it asks, with what the log leaves out.
+        self.bodies: list[tuple[str, Any]] = []
         if log is not None:
             self._remember(log)
         self._server = _server(self, port)
@@ -73,7 +74,7 @@ class FakeProviders:
 
     @property
     def events_url(self) -> str:
-        """PagerDuty's address, for PAGERDUTY_EVENTS_URL."""
+        """PagerDuty's address, for PAGERDUTY_EVENTS_URL and PAGERDUTY_API_URL."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
@@ -114,10 +115,18 @@ class FakeProviders:
             return Reading(incidents_of(self._effects), list(self._messages.values()), Counter(self._requests))
 
     def answer(self, path: str, content: bytes, content_type: str, bearer: str | None) -> Reply:
-        """Process one request and log it; the caller answers afterwards."""
+        """Process one POST and log it; the caller answers afterwards."""
         body = _decoded(content, content_type)
+        return self._answered(path, body, lambda: self._posted(path, body, len(content), bearer))
+
+    def answer_get(self, path: str, query: str, authorization: str) -> Reply:
+        """Process one GET and log it."""
+        asked = parse_qs(query, keep_blank_values=True)
+        return self._answered(path, asked, lambda: self._listed(path, asked, authorization))
+
+    def _answered(self, path: str, body: Any, process: Callable[[], Reply]) -> Reply:
         with self._lock:
-            reply = self._processed(path, body, len(content), bearer)
+            reply = self._processed(path, process)
             self._happened(path, reply.status, reply.effects)
             self.bodies.append((path, body))
             self._write_down(path, body, reply)
@@ -139,7 +148,7 @@ class FakeProviders:
         for effect in effects:
             tell(self._messages, effect)
 
-    def _processed(self, path: str, body: Any, size: int, bearer: str | None) -> Reply:
+    def _processed(self, path: str, process: Callable[[], Reply]) -> Reply:
         provider: Provider = "slack" if path.startswith("/api/") else "pagerduty"
         draw = self._draws.random()
         if provider in self.down:
@@ -149,16 +158,21 @@ class FakeProviders:
         fault = self.faults.before(draw)
         if fault is not None:
             return fault
+        reply = process()
+        return Reply(DROPPED, effects=reply.effects) if self.faults.drops(draw) else reply
+
+    def _posted(self, path: str, body: Any, size: int, bearer: str | None) -> Reply:
         method = path.removeprefix("/api/")
         if path == PAGERDUTY_PATH:
-            reply = self.pagerduty.answer(body, size)
-        elif provider == "slack" and method in SLACK_METHODS:
-            reply = self.slack.answer(method, body, bearer, self._messages)
-        elif provider == "slack":
-            reply = Reply(200, {"ok": False, "error": "unknown_method"})
-        else:
-            reply = Reply(404, "Not Found")
-        return Reply(DROPPED, effects=reply.effects) if self.faults.drops(draw) else reply
+            return self.pagerduty.answer(body, size)
+        if method in SLACK_METHODS:
+            return self.slack.answer(method, body, bearer, self._messages)
+        return Reply(200, {"ok": False, "error": "unknown_method"}) if method != path else Reply(404, "Not Found")
+
+    def _listed(self, path: str, asked: dict[str, list[str]], authorization: str) -> Reply:
+        if path != INCIDENTS_PATH:
+            return Reply(404, "Not Found")
+        return self.pagerduty.list_incidents(asked, authorization, incidents_of(self._effects))
 
     def _write_down(self, path: str, body: Any, reply: Reply) -> None:
         if self._log is None:
@@ -196,7 +210,13 @@ def _server(fakes: FakeProviders, port: int) -> ThreadingHTTPServer:
             scheme, _, token = (self.headers.get("Authorization") or "").partition(" ")
             bearer = token.strip() if scheme == "Bearer" and token.strip() else None
             path = urlsplit(self.path).path
-            reply = fakes.answer(path, content, self.headers.get("Content-Type") or "", bearer)
+            self._send(fakes.answer(path, content, self.headers.get("Content-Type") or "", bearer))
+
+        def do_GET(self) -> None:
+            asked = urlsplit(self.path)
+            self._send(fakes.answer_get(asked.path, asked.query, self.headers.get("Authorization") or ""))
+
+        def _send(self, reply: Reply) -> None:
             if reply.status == DROPPED:
                 return  # the connection closes behind a request that got no answer
             payload = reply.text.encode()
