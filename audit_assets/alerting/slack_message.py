@@ -3,6 +3,8 @@
 The payloads hold neither channel nor token nor metadata; whoever sends them adds these.
 """
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
@@ -22,6 +24,7 @@ from audit_assets.alerting.slack_text import (
     quoted,
     section,
     table,
+    units,
 )
 from audit_assets.alerting.story import Contributor, Story, Told
 
@@ -29,13 +32,15 @@ OVER_COLOUR = "#16A34A"
 LISTED = 9  # besides the worst; the rest is counted
 CONTRIBUTORS = 5
 KEY_LONGEST = 255
+TAKERS, NAMED = 4, 3  # people who acknowledged, and episodes named of each
+ACKNOWLEDGED = "Acknowledged by "
 DRILL = "[DRILL] "
 
 
 def message(story: Story) -> dict[str, Any]:
     """The message as it stands at `story.now`: `text`, which a notification shows, and one attachment of blocks."""
     attachment = {"color": OVER_COLOUR if story.is_over else story.rule.colour, "blocks": _blocks(story)}
-    return {"text": _text(story), "attachments": [attachment]}
+    return with_takers({"text": _text(story), "attachments": [attachment]}, story.told, story.now)
 
 
 def minimal(story: Story) -> dict[str, Any]:
@@ -46,7 +51,24 @@ def minimal(story: Story) -> dict[str, Any]:
         line = f"{words}: {entities(link)}"
         if _leads(link) and len("\n".join([*lines, line])) <= SECTION_LONGEST:
             lines.append(line)
-    return {"text": "\n".join(lines)}
+    return with_takers({"text": "\n".join(lines)}, story.told, story.now)
+
+
+def with_takers(payload: Mapping[str, Any], told: Sequence[Told], now: datetime) -> dict[str, Any]:
+    """A message, or its minimal form, that says who acknowledged which of its episodes `told`; what it said of that
+    before is replaced."""
+    takers = _takers(told, now)
+    if "attachments" not in payload:
+        lines = [line for line in payload["text"].split("\n") if not line.startswith(ACKNOWLEDGED)]
+        for line in takers:
+            if units("\n".join([*lines, line])) < SECTION_LONGEST:
+                lines.append(line)
+        return {**payload, "text": "\n".join(lines)}
+    (attachment,) = payload["attachments"]
+    *blocks, small_print = attachment["blocks"]
+    blocks = [block for block in blocks if block["type"] != "context"]
+    added = [{"type": "context", "elements": [markdown(line) for line in takers]}] if takers else []
+    return {**payload, "attachments": [{**attachment, "blocks": [*blocks, *added, small_print]}]}
 
 
 def reply(story: Story, told: Told) -> dict[str, Any]:
@@ -199,6 +221,29 @@ def _context(story: Story, worst: Told) -> list[str]:
     said = [story.rule.severity, f"to {', '.join(story.rule.routes)}", worst.environment]
     meaning = [] if story.is_over else [quoted(" ".join(story.rule.description.split()), 2000)]
     return [*meaning, data[0].upper() + data[1:], " · ".join([*map(quoted, said), code(worst.key, KEY_LONGEST)])]
+
+
+def _takers(told: Sequence[Told], now: datetime) -> list[str]:
+    """A line a person, with the time of their first acknowledgement; of which episodes, where these are not all."""
+    taken: dict[str, list[Told]] = {}
+    for each in told:
+        if each.acknowledged_at is not None:
+            taken.setdefault(each.acknowledged_by or "", []).append(each)
+    open_ones = [each for each in told if each.state != "resolved"] or told
+    is_all = len(taken) == 1 and all(each.acknowledged_at is not None for each in open_ones)
+    lines: list[str] = []
+    for name, theirs in list(taken.items())[:TAKERS]:
+        first = min(each.acknowledged_at for each in theirs if each.acknowledged_at is not None)
+        of = "" if is_all else f": {_names(theirs)}"
+        lines.append(f"{ACKNOWLEDGED}{code(name)} at {wording.moment(first, now)}{of}")
+    more = len(taken) - len(lines)
+    return [*lines, *([f"{ACKNOWLEDGED}{more:,} more"] if more > 0 else [])]
+
+
+def _names(told: Sequence[Told]) -> str:
+    names = [code(wording.named(each) or wording.EVERYTHING) for each in told]
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _over(story: Story, told: Told) -> str:

@@ -66,7 +66,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], total: int, wide
         cells = [set_cell_size(first, widths[0])]
         cells += [" " * (width - cell_len(cell)) + cell for cell, width in zip(middle, widths[1:-1], strict=True)]
         line = entities("  ".join([*cells, last]).rstrip())
-        if sum(map(_units, lines)) + len(lines) + _units(line) > SECTION_LONGEST - 200:
+        if sum(map(units, lines)) + len(lines) + units(line) > SECTION_LONGEST - 200:
             break
         lines.append(line)
     more = total - (len(lines) - 1)
@@ -77,12 +77,12 @@ def _cut(text: str, widest: int) -> str:
     return text if cell_len(text) <= widest else set_cell_size(text, widest - 1).rstrip() + "…"
 
 
-def _units(text: str) -> int:
+def units(text: str) -> int:
     """Its length as Slack may count it: a character outside the basic plane is two."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _within(text: str, longest: int) -> str:
-    while _units(text) > longest:
-        text = text[: longest // 2 if _units(text) > 2 * longest else len(text) - 20].rstrip("…") + "…"
+    while units(text) > longest:
+        text = text[: longest // 2 if units(text) > 2 * longest else len(text) - 20].rstrip("…") + "…"
     return text

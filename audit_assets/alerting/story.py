@@ -34,6 +34,8 @@ class Told:
     window_start: datetime
     window_end: datetime
     way: str = ""
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None  # a name at PagerDuty
     history: tuple[float | None, ...] = ()  # the value of the last windows, oldest first, for a sparkline
 
     def dimension(self, name: str) -> str:

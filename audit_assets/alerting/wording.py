@@ -40,8 +40,12 @@ class Judged(Protocol):
 
 def subject(rule: Rule, judged: Judged) -> str:
     """Whom it is about, fit to be shown."""
-    names = ", ".join(shown(value) for _, value in judged.dimensions)
-    return names or ("the sync" if rule.watch == "ai_audit_sync_state" else EVERYTHING)
+    return named(judged) or ("the sync" if rule.watch == "ai_audit_sync_state" else EVERYTHING)
+
+
+def named(judged: Judged) -> str:
+    """What its dimensions are, fit to be shown; empty without any."""
+    return ", ".join(shown(value) for _, value in judged.dimensions)
 
 
 def way_of(rule: Rule, judged: Judged) -> Figures:

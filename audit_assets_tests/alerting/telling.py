@@ -98,3 +98,7 @@ def night() -> Story:
 def resolved(episode: Told, reason: str = "cleared", **changes: Any) -> Told:
     at = NOW - timedelta(minutes=5)
     return replace(episode, state="resolved", resolved_at=at, resolve_reason=reason, **changes)
+
+
+def taken(episode: Told, by: str = "Ada Lovelace", minutes_ago: int = 3) -> Told:
+    return replace(episode, acknowledged_at=NOW - timedelta(minutes=minutes_ago), acknowledged_by=by)

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit_assets.alerting.links import Links, is_web_address
-from audit_assets.alerting.slack_message import OVER_COLOUR, message, minimal, reply
+from audit_assets.alerting.slack_message import OVER_COLOUR, message, minimal, reply, with_takers
 from audit_assets.alerting.story import Contributor, Story
 from audit_assets_tests.alerting.golden import FOLDER, payloads, written
 from audit_assets_tests.alerting.slack_look import page
-from audit_assets_tests.alerting.telling import LINKS, named, night, resolved, story, told
+from audit_assets_tests.alerting.telling import LINKS, named, night, resolved, story, taken, told
 from audit_assets_tests.rules.made import NOW, shipped, shipped_rules
 
 SPIKE = shipped("volume_spike")
@@ -45,7 +45,7 @@ def texts(payload: dict[str, Any]) -> list[str]:
             for each in part:
                 look(each)
 
-    look(payload["attachments"])
+    look(payload.get("attachments", []))
     return found
 
 
@@ -257,6 +257,48 @@ def test_no_name_and_no_number_of_episodes_breaks_a_limit(name: str):
     for payload in (message(many), minimal(many), reply(many, resolved(many.told[0]))):
         assert_within_limits(payload)
     assert_within_limits(message(replace(many, told=tuple(resolved(each) for each in many.told))))
+    by_one = replace(many, told=tuple(taken(each, name) for each in many.told[1:]))
+    by_many = replace(many, told=tuple(taken(each, f"{n} {name}") for n, each in enumerate(many.told)))
+    for payload in (message(by_one), minimal(by_one), message(by_many), minimal(by_many)):
+        assert_within_limits(payload)
+
+
+def takers(payload: dict[str, Any]) -> list[str]:
+    return [text for text in said(payload).split("\n") if text.startswith("Acknowledged by")]
+
+
+@pytest.mark.requirement("R41")
+def test_a_message_says_who_took_it_and_when():
+    ada, grace = taken(named(SPIKE, "a")), taken(named(SPIKE, "b"), "Grace", 1)
+    assert takers(message(story(SPIKE, named(SPIKE, "a")))) == []
+    assert takers(message(story(SPIKE, ada))) == ["Acknowledged by `Ada Lovelace` at 14:02 UTC"]
+    assert takers(message(story(SPIKE, ada, resolved(named(SPIKE, "b"))))) == takers(message(story(SPIKE, ada)))
+    assert takers(message(story(SPIKE, ada, grace))) == [
+        "Acknowledged by `Ada Lovelace` at 14:02 UTC: `a`",
+        "Acknowledged by `Grace` at 14:04 UTC: `b`",
+    ]
+    assert takers(message(story(SPIKE, ada, named(SPIKE, "b")))) == ["Acknowledged by `Ada Lovelace` at 14:02 UTC: `a`"]
+    assert takers(minimal(story(SPIKE, ada))) == ["Acknowledged by `Ada Lovelace` at 14:02 UTC"]
+
+
+@pytest.mark.requirement("R41")
+def test_many_who_took_many_are_counted():
+    crowd = [taken(named(SPIKE, f"c{n}"), f"person {n % 7}", minutes_ago=n) for n in range(70)]
+    lines = takers(message(story(SPIKE, *crowd)))
+    assert lines[0] == "Acknowledged by `person 0` at 13:02 UTC: `c0`, `c7`, `c14` and 7 more"
+    assert (len(lines), lines[-1]) == (5, "Acknowledged by 3 more")
+
+
+@pytest.mark.requirement("R41")
+@pytest.mark.parametrize("form", [message, minimal])
+def test_who_took_it_is_put_into_a_message_that_was_told_as_into_a_new_one(form: Any):
+    before = night()
+    first = replace(before, told=(taken(before.told[0]), *before.told[1:]))
+    second = replace(before, told=tuple(map(taken, before.told)))
+    payload = form(before)
+    for after in (first, second, second):
+        payload = with_takers(payload, after.told, NOW)
+        assert payload == form(after)
 
 
 _FIGURES = st.one_of(st.none(), st.floats(), st.integers(-(10**6), 10**12).map(float))

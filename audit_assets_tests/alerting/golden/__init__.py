@@ -4,11 +4,12 @@
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from audit_assets.alerting import pagerduty_event, slack_message
-from audit_assets_tests.alerting.telling import night, resolved, story, told
+from audit_assets_tests.alerting.telling import night, resolved, story, taken, told
 from audit_assets_tests.rules.made import shipped, shipped_rules
 
 FOLDER = Path(__file__).parent
@@ -25,6 +26,10 @@ def payloads() -> dict[str, dict[str, Any]]:
     drill = told(spike, environment="sim", dimensions=(("capability", "drill-7f3a"),))
     made["slack/night"] = slack_message.message(several)
     made["slack/night_minimal"] = slack_message.minimal(several)
+    made["slack/taken"] = slack_message.message(replace(several, told=tuple(taken(one) for one in several.told)))
+    made["slack/taken_in_part"] = slack_message.message(
+        replace(several, told=(taken(several.told[0]), *several.told[1:]))
+    )
     made["slack/resolved"] = slack_message.message(story(spike, quiet))
     made["slack/reply"] = slack_message.reply(story(spike, quiet), quiet)
     made["slack/drill"] = slack_message.message(story(spike, drill))
