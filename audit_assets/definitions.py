@@ -2,9 +2,10 @@
 
 from dagster import Definitions, colored_console_logger, in_process_executor
 
-from audit_assets.defs.alerting import alert_deliveries, mirror_alert_ledger
+from audit_assets.defs.alerting import alert_deliveries
 from audit_assets.defs.checks import CHECKS
 from audit_assets.defs.ingestion import source_table, sync_ai_audit_logs
+from audit_assets.defs.ledger_copy import mirror_alert_ledger
 from audit_assets.defs.models import models
 from audit_assets.defs.narration import terminal
 from audit_assets.defs.publishing import published_snapshot

@@ -9,7 +9,8 @@ import pyarrow as pa
 from sqlalchemy import Boolean, Column, Float, Integer, Table, func, select
 from sqlalchemy.engine import Connection
 
-from audit_assets.alerting.ledger import Instant, Ledger, alerts, deliveries, events
+from audit_assets.alerting.instant import Instant
+from audit_assets.alerting.ledger import Ledger, alerts, deliveries, events
 from audit_assets.warehouse.schema import SCHEMA
 
 # Which columns are copied, and what they say. Left out is what only a deliverer needs: leases, and the plainer content.
@@ -24,6 +25,8 @@ MIRRORED: Mapping[Table, Mapping[str, str]] = {
         "severity": "As the rule says.",
         "since": "The first moment at which the condition held, UTC.",
         "opened_at": "When the ledger opened it, UTC.",
+        "acknowledged_at": "When somebody took it at PagerDuty, UTC; null where nobody did, or it cannot be read.",
+        "acknowledged_by": "Who that was, by the name PagerDuty has.",
         "resolved_at": "When it was over, UTC; null while it is open.",
         "resolve_reason": "Why it ended.",
         "window_start": "Start of the newest window that was judged, UTC.",
@@ -40,7 +43,7 @@ MIRRORED: Mapping[Table, Mapping[str, str]] = {
     events: {
         "id": "In the order they happened.",
         "key": "The episode.",
-        "kind": "What happened: opened, recovering, resolved and so on.",
+        "kind": "What happened: opened, recovering, acknowledged, resolved and so on.",
         "evaluation": "The judging it came from.",
         "happened_at": "When, UTC.",
         "value": "The figure at that time.",
@@ -122,7 +125,12 @@ def _kind(column: Column[object]) -> str:
 def _version(connection: Connection, table: Table) -> str:
     """Changes with what is copied. An alert is judged again and a delivery is tried again without a row more."""
     moving = {
-        alerts.name: (func.max(alerts.c.as_of), func.max(alerts.c.resolved_at), func.count(alerts.c.resolved_at)),
+        alerts.name: (
+            func.max(alerts.c.as_of),
+            func.max(alerts.c.resolved_at),
+            func.count(alerts.c.resolved_at),
+            func.count(alerts.c.acknowledged_at),
+        ),
         events.name: (func.max(events.c.id),),
         deliveries.name: (func.max(deliveries.c.ended_at), func.sum(deliveries.c.attempts)),
     }[table.name]

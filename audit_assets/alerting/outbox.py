@@ -88,6 +88,14 @@ def first_of(connection: Connection, stream: str, action: str) -> Row[Any] | Non
     return connection.execute(chosen.order_by(deliveries.c.seq).limit(1).with_for_update()).first()
 
 
+def newest_content(connection: Connection, stream: str) -> Row[Any] | None:
+    """The row that says how the message of a stream was to look last; what was refused does not count."""
+    chosen = select(deliveries).where(
+        deliveries.c.stream == stream, deliveries.c.action.in_(("post", "edit")), deliveries.c.status != "dead"
+    )
+    return connection.execute(chosen.order_by(deliveries.c.seq.desc()).limit(1)).first()
+
+
 def unclosed(connection: Connection, stream: str) -> list[Row[Any]]:
     """The triggers of a stream after which no resolve follows, but for those that came to nothing; nobody takes them
     while it is being decided upon."""
@@ -178,18 +186,18 @@ def settle(connection: Connection, delivery: Delivery, outcome: Outcome, now: da
     tried_since = delivery.first_attempt_at or now
     if outcome.kind == "sent":
         values |= {"status": "sent", "ended_at": now, "reference": outcome.reference}
-        _recovered(connection, delivery.target)
+        recovered(connection, delivery.target)
     elif outcome.kind == "refused" or (outcome.kind != "parked" and now - tried_since > GIVE_UP_AFTER):
         values |= {"status": "dead", "ended_at": now}
     elif outcome.kind == "parked":
         values |= {"status": "parked", "maybe_taken": delivery.maybe_taken, "not_before": now + _PARKED_AGAIN_AFTER}
-        _rest(connection, delivery.target, outcome, now, parked=True)
+        rest(connection, delivery.target, outcome, now, parked=True)
     else:
         uncertain = outcome.kind == "uncertain" or delivery.maybe_taken
         values |= {"status": "pending", "maybe_taken": uncertain}
         attempts = delivery.attempts + 1
         values["not_before"] = now + backoff(attempts, delivery.id) if attempts >= _ROTATES_AFTER else None
-        _rest(connection, delivery.target, outcome, now, parked=False)
+        rest(connection, delivery.target, outcome, now, parked=False)
     connection.execute(update(deliveries).where(deliveries.c.seq == delivery.seq).values(**values))
     return str(values["status"])
 
@@ -203,7 +211,8 @@ def put_fallback(connection: Connection, delivery: Delivery, now: datetime) -> N
     )
 
 
-def _rest(connection: Connection, target: str, outcome: Outcome, now: datetime, parked: bool) -> None:
+def rest(connection: Connection, target: str, outcome: Outcome, now: datetime, parked: bool) -> None:
+    """Leaves a target alone for a while: ever longer, at least as long as it asked for; a minute where it is parked."""
     row = connection.execute(select(targets).where(targets.c.target == target).with_for_update()).first()
     failures = (row.failures if row else 0) + 1
     pause = _PARKED_AGAIN_AFTER if parked else backoff(failures, target)
@@ -217,7 +226,8 @@ def _rest(connection: Connection, target: str, outcome: Outcome, now: datetime, 
         connection.execute(update(targets).where(targets.c.target == target).values(**values))
 
 
-def _recovered(connection: Connection, target: str) -> None:
+def recovered(connection: Connection, target: str) -> None:
+    """Forgets that a target could not be reached."""
     well = {"failures": 0, "not_before": None, "parked_since": None, "said": None}
     connection.execute(update(targets).where(targets.c.target == target, targets.c.failures > 0).values(**well))
     # What was parked waits no longer than the target does.

@@ -21,13 +21,20 @@ CLOCKS_DIFFER = timedelta(minutes=5)  # of machines on one ledger, at the most
 
 @dataclass(frozen=True, slots=True)
 class OnRecord:
-    """An episode as the ledger holds it. `as_of`: what the facts were known up to when it was last spoken of."""
+    """An episode as the ledger holds it. `as_of`: what the facts were known up to when it was last spoken of;
+    `asked_at`: when PagerDuty was last asked who took it."""
 
     told: Told
     rule_id: str
     group_key: str
     as_of: datetime
     in_summary: bool
+    asked_at: datetime | None = None
+
+    @property
+    def incident_key(self) -> str:
+        """The dedup key under which PagerDuty knows of it."""
+        return summary_key(self.group_key) if self.in_summary else self.told.key
 
     @property
     def instance(self) -> Instance:
@@ -47,6 +54,11 @@ class Evaluation:
     open: int
     said: str | None
     run_id: str
+
+
+def summary_key(group_key: str) -> str:
+    """The dedup key of the one PagerDuty alert for those episodes of a message that have none of their own."""
+    return f"{group_key}/summary"
 
 
 def belong_to(connection: Connection, deployment: str) -> None:
@@ -117,6 +129,17 @@ def note(connection: Connection, told: Told, kind: str, evaluation: Evaluation, 
     connection.execute(insert(events).values(key=told.key, kind=kind, evaluation=evaluation.id, **values))
 
 
+def acknowledge(connection: Connection, key: str, at: datetime, by: str) -> bool:
+    """Writes down who took an episode, and when (UTC), with the event of it; False where that is on record already."""
+    free = (alerts.c.key == key, alerts.c.acknowledged_at.is_(None))
+    if connection.execute(update(alerts).where(*free).values(acknowledged_at=at, acknowledged_by=by)).rowcount == 0:
+        return False
+    # No evaluation told of it, and no run: PagerDuty did.
+    values = {"evaluation": "pagerduty", "at": at, "said": f"by {by}", "run_id": ""}
+    connection.execute(insert(events).values(key=key, kind="acknowledged", **values))
+    return True
+
+
 def last_evaluation(connection: Connection, rule_id: str, now: datetime) -> Row[Any] | None:
     """The newest evaluation of a rule that counted."""
     mine = (evaluations.c.rule_id == rule_id, evaluations.c.outcome.in_(("judged", "not_ready")), _not_ahead(now))
@@ -182,6 +205,7 @@ def _on_record(row: Row[Any]) -> OnRecord:
     told = Told(
         key=row.key, environment=row.environment, dimensions=tuple(json.loads(row.dimensions).items()),
         state=row.state, since=row.since, opened_at=row.opened_at, resolved_at=row.resolved_at,
-        resolve_reason=row.resolve_reason, **{name: getattr(row, name) for name in _FIGURES},
+        resolve_reason=row.resolve_reason, acknowledged_at=row.acknowledged_at, acknowledged_by=row.acknowledged_by,
+        **{name: getattr(row, name) for name in _FIGURES},
     )  # fmt: skip
-    return OnRecord(told, row.rule_id, row.group_key, row.as_of, row.in_summary)
+    return OnRecord(told, row.rule_id, row.group_key, row.as_of, row.in_summary, row.acknowledgement_asked_at)

@@ -1,13 +1,15 @@
 """What is to be told of a change, and to whom: rows for the outbox, in the transaction of the change itself."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.engine import Connection
 
-from audit_assets.alerting import outbox, pagerduty_event, slack_message
+from audit_assets.alerting import outbox, pagerduty_event, record, slack_message
 from audit_assets.alerting.ledger import alerts, deliveries
 from audit_assets.alerting.outbox import Entry
 from audit_assets.alerting.record import Evaluation
@@ -56,6 +58,26 @@ def tell(connection: Connection, story: Story, tale: Tale, routing: Routing, eva
             _post(connection, story, tale, target, evaluation)
 
 
+def tell_taken(connection: Connection, group_key: str, about: str, now: datetime) -> None:
+    """Puts who took which episodes into the messages of a group, which stay as they are otherwise: between two
+    evaluations there are no facts to make them anew of. `about` tells this change from others of the same message."""
+    told = [one.told for one in record.of_group(connection, group_key)]
+    posts = select(deliveries.c.stream).where(deliveries.c.group_key == group_key, deliveries.c.action == "post")
+    for stream in connection.execute(posts.distinct()).scalars().all():
+        posted, newest = outbox.first_of(connection, stream, "post"), outbox.newest_content(connection, stream)
+        if posted is None or newest is None or posted.status in ("superseded", "dead"):
+            continue
+        payload, fallback = (
+            slack_message.with_takers(json.loads(content), told, now)
+            for content in (newest.payload, newest.fallback or newest.payload)
+        )
+        if outbox.is_untold(posted):
+            outbox.rewrite(connection, posted.seq, payload, fallback)
+        else:
+            entry = Entry(stream, posted.target, "edit", posted.rule_id, about, payload, fallback, group_key=group_key)
+            _edit(connection, entry, about, now)
+
+
 def _post(connection: Connection, story: Story, tale: Tale, target: str, evaluation: Evaluation) -> None:
     """One message a group: posted once, edited as it grows, answered in its thread where an episode closes."""
     stream, now = f"{tale.group_key}|{target}", story.now
@@ -69,8 +91,7 @@ def _post(connection: Connection, story: Story, tale: Tale, target: str, evaluat
     elif not outbox.is_untold(posted):
         if posted.status in ("superseded", "dead"):  # there is no message to change
             return
-        outbox.supersede(connection, now, deliveries.c.stream == stream, deliveries.c.action == "edit")
-        outbox.enqueue(connection, replace(post, action="edit", about=evaluation.id), now)
+        _edit(connection, post, evaluation.id, now)
         if tale.closed:
             answer = replace(post, action="reply", about=evaluation.id, payload=_reply(story, tale), fallback=None)
             outbox.enqueue(connection, answer, now)
@@ -78,6 +99,12 @@ def _post(connection: Connection, story: Story, tale: Tale, target: str, evaluat
         outbox.supersede(connection, now, deliveries.c.stream == stream)
     else:
         outbox.rewrite(connection, posted.seq, post.payload, slack_message.minimal(story))
+
+
+def _edit(connection: Connection, post: Entry, about: str, now: datetime) -> None:
+    """Changes a message to `post`; changes that wait need not be seen."""
+    outbox.supersede(connection, now, deliveries.c.stream == post.stream, deliveries.c.action == "edit")
+    outbox.enqueue(connection, replace(post, action="edit", about=about), now)
 
 
 def _reply(story: Story, tale: Tale) -> Mapping[str, Any]:
@@ -139,7 +166,7 @@ def _in_summary(connection: Connection, rest: Iterable[Told]) -> None:
 def _summarise(
     connection: Connection, story: Story, tale: Tale, target: str, evaluation: Evaluation, grew: bool
 ) -> None:
-    key = f"{tale.group_key}/summary"
+    key = record.summary_key(tale.group_key)
     mine = (alerts.c.group_key == tale.group_key, alerts.c.in_summary.is_(True), alerts.c.resolved_at.is_(None))
     left = len(connection.execute(select(alerts.c.key).where(*mine)).all())
     if not left:

@@ -18,7 +18,7 @@ from audit_assets.alerting.deliverer import waiting
 from audit_assets.alerting.ledger import Ledger, alerts, deliveries, events, open_ledger
 from audit_assets.alerting.outside_text import shown
 from audit_assets.alerting.silences import Silence
-from audit_assets.cli.delivering import deliver_due
+from audit_assets.cli.delivering import deliver_due, read_back_due
 from audit_assets.cli.drill_record import list_drills
 from audit_assets.cli.screen import FAILED, AsJson, err, figures_table, out, print_json, told
 from audit_assets.ingest.windows import WindowError
@@ -86,11 +86,8 @@ def show(
         return
     out.print(figures_table({name: _shown(value) for name, value in _alert(row).items()}))
     for one in happened:
-        out.print(
-            f"{told(one.at)}  {one.kind}{f': {one.said}' if one.said else ''}  run {one.run_id}",
-            markup=False,
-            soft_wrap=True,
-        )
+        said, run = f": {one.said}" if one.said else "", f"  run {one.run_id}" if one.run_id else ""
+        out.print(f"{told(one.at)}  {one.kind}{said}{run}", markup=False, soft_wrap=True)
     for one in sent:
         tries = f" after {one.attempts} attempts" if one.attempts > 1 else ""
         said = f": {one.said}" if one.said and one.status != "sent" else ""
@@ -139,16 +136,19 @@ def unsilence(silence_id: Annotated[int, typer.Argument(metavar="ID", help="The 
 def deliver(
     seconds: Annotated[int, typer.Option(min=1, help="How long to go on at most.")] = 40, as_json: AsJson = False
 ) -> None:
-    """Send what is due, as the sensor does; for places without Dagster, from cron. Exits 1 where something was given
-    up or a provider takes nothing."""
-    settings = read_settings()
+    """Send what is due and read back who took it, as the sensor does; for places without Dagster, from cron. Exits 1
+    where something was given up or a provider takes nothing."""
+    settings, until = read_settings(), datetime.now(UTC) + timedelta(seconds=seconds)
     done, left = deliver_due(settings, Console(width=100, stderr=as_json), timedelta(seconds=seconds))
+    read = read_back_due(settings, until)
     counted = {"sent": done.sent, "to_try_again": done.again, "held": done.held, "parked": done.parked}
-    counted["given_up"] = done.dead
+    counted |= {"given_up": done.dead, "acknowledged": read.acknowledged}
     if as_json:
-        print_json({**counted, "waiting": left})
+        print_json({**counted, "waiting": left, "acknowledgements_trouble": read.trouble})
     else:
         out.print(", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counted.items()))
+        if read.trouble is not None:
+            err.print(read.said, markup=False, soft_wrap=True)
     if done.parked or done.dead:
         raise typer.Exit(FAILED)
 
@@ -192,7 +192,8 @@ def _one(connection: Connection, text: str) -> Any:
 def _alert(row: Any) -> dict[str, Any]:
     names = (
         "rule_id", "environment", "state", "severity", "since", "opened_at", "resolved_at", "resolve_reason", "value",
-        "baseline", "threshold", "delta_percent", "peak", "window_start", "window_end", "run_id",
+        "baseline", "threshold", "delta_percent", "peak", "window_start", "window_end", "run_id", "acknowledged_at",
+        "acknowledged_by",
     )  # fmt: skip
     return {"id": row.key, "dimensions": json.loads(row.dimensions), **{name: getattr(row, name) for name in names}}
 
@@ -210,12 +211,19 @@ def _shown(value: object) -> object:
 
 def _table(found: list[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("state", "rule", "of", "value", "usual", "since (UTC)", "id"):
+    taken = any(one["acknowledged_at"] is not None for one in found)
+    for heading in ("state", "rule", "of", "value", "usual", "since (UTC)", *(["taken (UTC)"] if taken else []), "id"):
         table.add_column(heading, justify="right" if heading in ("value", "usual") else "left", overflow="fold")
     for one in found:
         names = ", ".join(shown(str(value)) for value in one["dimensions"].values()) or "all capabilities"
         figures = ("" if one[name] is None else f"{one[name]:,.4g}" for name in ("value", "baseline"))
         drill = "" if one["environment"] == "live" else f" ({one['environment']})"
         state = Text(one["state"], _STATES.get(one["state"], ""))
-        table.add_row(state, one["rule_id"], Text(names + drill), *figures, f"{one['since']:%m-%d %H:%M}", one["id"])
+        since, by = f"{one['since']:%m-%d %H:%M}", [Text(_taken(one))] if taken else []
+        table.add_row(state, one["rule_id"], Text(names + drill), *figures, since, *by, one["id"])
     return table
+
+
+def _taken(one: Mapping[str, Any]) -> str:
+    at = one["acknowledged_at"]
+    return "" if at is None else f"{at:%m-%d %H:%M} by {shown(one['acknowledged_by'])}"

@@ -1,13 +1,15 @@
-"""What is due, sent by the command line: without Dagster, with the same clients."""
+"""What is due, sent and read back by the command line: without Dagster, with the same clients."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
+from audit_assets.alerting.acknowledgements import ReadBack, read_back
 from audit_assets.alerting.deliverer import SENSOR_BUDGET, Delivered, deliver, waiting
 from audit_assets.alerting.ledger import open_ledger
 from audit_assets.alerting.pagerduty_client import PagerDutyClient
+from audit_assets.alerting.pagerduty_incidents import incidents_of
 from audit_assets.alerting.routes import routes_of
 from audit_assets.alerting.senders import senders_of
 from audit_assets.alerting.slack_client import SlackClient
@@ -29,3 +31,13 @@ def deliver_due(
         done = deliver(ledger, senders, routes_of(settings), lambda: datetime.now(UTC), budget)
         with ledger.transaction() as connection:
             return done, waiting(connection)
+
+
+def read_back_due(settings: Settings, until: datetime) -> ReadBack:
+    """Who has taken what was sent to PagerDuty; nobody is asked at `until` (UTC) or later, or without a token. Raises
+    LedgerError."""
+    incidents = incidents_of(settings)
+    if incidents is None:
+        return ReadBack()
+    with open_ledger(settings.ledger_url) as ledger:
+        return read_back(ledger, incidents, routes_of(settings), lambda: datetime.now(UTC), until)

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
@@ -35,7 +36,7 @@ def figures_table(figures: Mapping[str, Any]) -> Table:
     """Names and values below each other, figures with thousands separated."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in figures.items():
-        table.add_row(name, told(value))
+        table.add_row(name, Text(told(value)))  # as it is: a value from outside may hold rich's own marks
     return table
 
 

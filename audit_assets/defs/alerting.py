@@ -1,40 +1,16 @@
-"""The sensor that tells, and the ledger's copy in the warehouse.
+"""The sensor that tells: it empties the ledger's outbox into Slack and PagerDuty, or onto the console, and reads back
+who took what was told."""
 
-The sensor empties the ledger's outbox into Slack and PagerDuty, or onto the console. The copy is made at the end of a
-batch, when its rules have been judged.
-"""
-
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from dagster import (
-    AssetExecutionContext,
-    AssetKey,
-    AssetSpec,
-    DefaultSensorStatus,
-    Failure,
-    MaterializeResult,
-    MetadataValue,
-    SensorEvaluationContext,
-    SkipReason,
-    TableColumn,
-    TableSchema,
-    multi_asset,
-    sensor,
-)
+from dagster import DefaultSensorStatus, SensorEvaluationContext, SkipReason, sensor
 from rich.console import Console
 
-from audit_assets.alerting.deliverer import deliver, waiting
-from audit_assets.alerting.ledger import LedgerError
-from audit_assets.alerting.ledger_mirror import MIRRORED, column_types, mirror_ledger
+from audit_assets.alerting.acknowledgements import read_back
+from audit_assets.alerting.deliverer import SENSOR_BUDGET, deliver, waiting
 from audit_assets.alerting.routes import routes_of
 from audit_assets.alerting.senders import senders_of
-from audit_assets.defs.ingestion import OWNERS
-from audit_assets.defs.publishing import SNAPSHOT
 from audit_assets.defs.resources import Surroundings
-from audit_assets.warehouse.protocol import WarehouseError
-from audit_assets.warehouse.schema import SCHEMA
-from audit_assets.warehouse.snapshot import publish
 
 EVERY_SECONDS = 15
 
@@ -42,66 +18,25 @@ EVERY_SECONDS = 15
 @sensor(
     minimum_interval_seconds=EVERY_SECONDS,
     default_status=DefaultSensorStatus.RUNNING,
-    description="Sends what the outbox holds: to PagerDuty and Slack, or to the console where no token is set.",
+    description="Sends what the outbox holds: to PagerDuty and Slack, or to the console where no token is set. Then "
+    "reads from PagerDuty who took it, where a token allows.",
 )
 def alert_deliveries(context: SensorEvaluationContext, surroundings: Surroundings) -> SkipReason:
-    slack, pagerduty = surroundings.slack(), surroundings.pagerduty()
+    until = _now() + SENSOR_BUDGET
+    slack, pagerduty, incidents = surroundings.slack(), surroundings.pagerduty(), surroundings.incidents()
+    routing = routes_of(surroundings.settings())
     senders = senders_of(
         slack.client() if slack else None, pagerduty.client() if pagerduty else None, Console(width=100)
     )
     with surroundings.ledger() as ledger:
-        told = deliver(ledger, senders, routes_of(surroundings.settings()), clock=lambda: datetime.now(UTC))
+        told = deliver(ledger, senders, routing, _now)
+        read = read_back(ledger, incidents, routing, _now, until) if incidents else None
         with ledger.transaction() as connection:
             left = waiting(connection)
     still = ", ".join(f"{number} {status}" for status, number in sorted(left.items()))
     said = f"{told.sent} sent, {told.again} to try again, {told.held} held, {told.parked} parked, {told.dead} given up"
-    return SkipReason(f"{said}; waiting: {still or 'nothing'}")
+    return SkipReason(f"{said}; waiting: {still or 'nothing'}{f'; {read.said}' if read else ''}")
 
 
-_HELD = {
-    "ai_audit_alerts": "One row per episode of a rule: since when, how far from usual, how it ended.",
-    "ai_audit_alert_events": "What happened to each episode, in order; nothing is ever changed.",
-    "ai_audit_alert_deliveries": "Who was told what, when, and what the provider said.",
-}
-
-
-def _copies() -> list[AssetSpec]:
-    return [
-        AssetSpec(
-            table.name,
-            deps=[SNAPSHOT],
-            skippable=True,  # a table in which nothing happened is no news
-            group_name="alerting",
-            kinds={"duckdb", "table"},
-            owners=OWNERS,
-            description=f"{_HELD[table.name]} A copy of the alert ledger, made after the rules were judged.",
-            metadata={
-                "dagster/table_name": f"warehouse.{SCHEMA}.{table.name}",
-                "dagster/column_schema": MetadataValue.table_schema(
-                    TableSchema(
-                        [
-                            TableColumn(name, kind, description=MIRRORED[table][name])
-                            for name, kind in column_types(table).items()
-                        ]
-                    )
-                ),
-            },
-        )
-        for table in MIRRORED
-    ]
-
-
-# Last of a run: what its rules found is in the copy.
-@multi_asset(name="mirror_alert_ledger", specs=_copies(), op_tags={"dagster/priority": "-1"})
-def mirror_alert_ledger(context: AssetExecutionContext, surroundings: Surroundings) -> Iterator[MaterializeResult]:
-    """Copies what changed in the ledger into the warehouse, and publishes it."""
-    settings = surroundings.settings()
-    try:
-        with surroundings.ledger() as ledger, surroundings.warehouse().connection("the alert ledger's copy") as held:
-            written = mirror_ledger(ledger, held)
-            if written:
-                publish(held, settings.snapshot_folder, datetime.now(UTC), only=written.keys())
-    except (LedgerError, WarehouseError) as error:
-        raise Failure(description=str(error)) from error
-    for table, rows in written.items():
-        yield MaterializeResult(AssetKey(table), metadata={"dagster/row_count": MetadataValue.int(rows)})
+def _now() -> datetime:
+    return datetime.now(UTC)

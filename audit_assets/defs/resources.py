@@ -3,6 +3,7 @@
 from dagster import ConfigurableResource
 
 from audit_assets.alerting.ledger import Ledger, open_ledger
+from audit_assets.alerting.pagerduty_incidents import PagerDutyIncidents, incidents_of
 from audit_assets.defs.messaging import PagerDutyWithLinks, SlackWithBaseUrl
 from audit_assets.ingest.policy import SyncPolicy, read_policy
 from audit_assets.settings import Settings, read_settings
@@ -39,3 +40,7 @@ class Surroundings(ConfigurableResource):
             return None
         key = settings.pagerduty_routing_key.get_secret_value()
         return PagerDutyWithLinks(routing_key=key, events_url=settings.pagerduty_events_url)
+
+    def incidents(self) -> PagerDutyIncidents | None:
+        """None where no token of PagerDuty's REST API is set, or nothing is to be sent."""
+        return incidents_of(self.settings())

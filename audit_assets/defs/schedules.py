@@ -19,9 +19,9 @@ from dagster import (
     sensor,
 )
 
-from audit_assets.defs.alerting import mirror_alert_ledger
 from audit_assets.defs.checks import CHECKS, rules
 from audit_assets.defs.ingestion import SyncConfig, sync_ai_audit_logs
+from audit_assets.defs.ledger_copy import mirror_alert_ledger
 from audit_assets.defs.liveness import bury
 from audit_assets.defs.models import models
 from audit_assets.defs.partitions import POLICY

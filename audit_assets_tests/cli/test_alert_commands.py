@@ -5,15 +5,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
-from audit_assets.alerting.ledger import drills, open_ledger
+from audit_assets.alerting.ledger import alerts, drills, open_ledger
 from audit_assets.cli.drill_record import page_with
 from audit_assets.ingest.windows import WindowError
-from audit_assets_tests.alerting.conftest import CHANNELS, ROUTING_KEY, TOKEN
+from audit_assets_tests.alerting.conftest import API_TOKEN, CHANNELS, ROUTING_KEY, TOKEN
 from audit_assets_tests.alerting.made_ledger import Book, episode, judged, later
 from audit_assets_tests.cli.running import Audit, one_line
-from audit_assets_tests.fakes.providers import FakeProviders
+from audit_assets_tests.fakes.providers import INCIDENTS_PATH, FakeProviders
 from audit_assets_tests.homes import Home
 
 pytestmark = pytest.mark.requirement("R41", "R45")
@@ -97,6 +97,64 @@ def test_a_silence_holds_what_opens_and_is_ended_by_its_number(audit: Audit, boo
 )
 def test_a_silence_that_makes_no_sense_is_refused_in_one_line(audit: Audit, book: Book, arguments: str, told: str):
     assert told in one_line(audit("alerts", "silence", *arguments.split()), 2)
+
+
+@pytest.fixture
+def woken(book: Book, fakes: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The key of an episode whose incident is open at PagerDuty, with a token to read who takes it."""
+    monkeypatch.setenv("PAGERDUTY_API_TOKEN", API_TOKEN)
+    monkeypatch.setenv("PAGERDUTY_API_URL", fakes.events_url)
+    fakes.pagerduty.api_token = API_TOKEN
+    passed = {"id": "d1", "drill": "spike", "rule_id": "volume_spike", "capability": "drill-d1", "began_at": later()}
+    with book.ledger.transaction() as connection:
+        connection.execute(insert(drills).values(**passed, told=2, passed=True))
+    return book.open()[0]
+
+
+def asked_again(book: Book) -> None:
+    """A minute later."""
+    with book.ledger.transaction() as connection:
+        connection.execute(update(alerts).values(acknowledgement_asked_at=None))
+
+
+def test_who_took_it_is_read_back_listed_and_shown(audit: Audit, book: Book, woken: str, fakes: FakeProviders):
+    assert audit("alerts", "deliver", "--json").figures["acknowledged"] == 0
+    assert "taken (UTC)" not in audit("alerts", "list").out
+    fakes.pagerduty.acknowledge(woken, "Ada [bold]/[/x]", later(minutes=3))
+    asked_again(book)
+    assert "1 acknowledged" in audit("alerts", "deliver").out
+    audit("alerts", "deliver")
+    (message,) = fakes.messages()
+    assert "Acknowledged by `Ada [bold]/[/x]` at 2026-11-24 12:03 UTC" in str(message.content)
+    (alert,) = audit("alerts", "list", "--json").figures["alerts"]
+    at = "2026-11-24T12:03:00+00:00"
+    assert (alert["acknowledged_at"], alert["acknowledged_by"]) == (at, "Ada [bold]/[/x]")
+    assert "taken (UTC)" in audit("alerts", "list").out
+    told = audit("alerts", "show", woken)
+    assert told.code == 0
+    assert "2026-11-24 12:03:00 UTC  acknowledged: by Ada [bold]/[/x]\n" in told.out
+    events = audit("alerts", "show", woken, "--json").figures["events"]
+    assert [one["kind"] for one in events] == ["opened", "acknowledged"]
+
+
+def test_a_token_that_may_not_read_is_told_with_its_mend_and_fails_nothing(
+    audit: Audit, book: Book, woken: str, fakes: FakeProviders
+):
+    fakes.pagerduty.api_token = "another"
+    said = audit("alerts", "deliver")
+    assert said.code == 0
+    assert "acknowledgements cannot be read: 401 Unauthorized; PAGERDUTY_API_TOKEN takes a read-only" in said.err
+    figures = audit("alerts", "deliver", "--json").figures
+    assert figures["acknowledgements_trouble"].startswith("401 Unauthorized; PAGERDUTY_API_TOKEN")
+    assert API_TOKEN not in said.out + said.err + str(figures)
+
+
+def test_without_a_token_nobody_is_asked(
+    audit: Audit, book: Book, woken: str, fakes: FakeProviders, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("PAGERDUTY_API_TOKEN")
+    assert audit("alerts", "deliver", "--json").figures["acknowledgements_trouble"] is None
+    assert [path for path, _ in fakes.bodies if path == INCIDENTS_PATH] == []
 
 
 def test_what_was_parked_is_put_back_in_line(audit: Audit, book: Book, fakes: FakeProviders):
