@@ -7,6 +7,7 @@ import duckdb
 import pytest
 
 from audit_assets.alerting.ledger_mirror import MIRRORED, column_types, mirror_ledger
+from audit_assets.alerting.record import acknowledge
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
 from audit_assets.warehouse.snapshot import open_snapshot, publish
 from audit_assets_tests.alerting.made_ledger import NOON, Book, episode, judged, later
@@ -65,6 +66,16 @@ def test_a_figure_that_changes_in_an_open_episode_is_copied(book: Book, warehous
     book.record(judged(episode(value=120.0, at=later(minutes=15))), now=later(minutes=16), as_of=later(minutes=15))
     assert "ai_audit_alerts" in mirrored(book, warehouse)
     assert ask(warehouse, "select value, peak from analytics.ai_audit_alerts") == [(120.0, 120.0)]
+
+
+def test_who_took_it_is_copied(book: Book, warehouse: DuckDBWarehouse):
+    book.record(judged(episode()))
+    mirrored(book, warehouse)
+    (key,) = book.open()
+    with book.ledger.transaction() as connection:
+        acknowledge(connection, key, NOON, "Ada")
+    assert mirrored(book, warehouse) == ("ai_audit_alerts", "ai_audit_alert_events")
+    assert ask(warehouse, "select acknowledged_by, acknowledged_at from analytics.ai_audit_alerts") == [("Ada", NOON)]
 
 
 def test_the_types_are_those_that_are_told(sqlite_book: Book, warehouse: DuckDBWarehouse):
