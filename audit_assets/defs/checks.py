@@ -18,6 +18,7 @@ from dagster import (
 )
 from rich.console import Console
 
+from audit_assets.alerting import wording
 from audit_assets.alerting.console import print_findings
 from audit_assets.alerting.links import Links
 from audit_assets.alerting.live_facts import live_facts
@@ -95,7 +96,7 @@ def rules(context: AssetCheckExecutionContext, surroundings: Surroundings) -> It
             check_name=rule_id,
             passed=isinstance(verdict, Judgement) and (bool(verdict.not_ready) or not verdict.episodes),
             severity=_severity(rule, verdict),
-            description=_sentence(verdict),
+            description=_sentence(rule, verdict),
             metadata=_metadata(rule, verdict, facts.tables, settings.docs_url),
         )
 
@@ -120,24 +121,22 @@ def _severity(rule: Rule | None, verdict: Verdict) -> AssetCheckSeverity:
     return AssetCheckSeverity.WARN if gentle else AssetCheckSeverity.ERROR
 
 
-def _sentence(verdict: Verdict) -> str:
-    if isinstance(verdict, Failure):
-        return verdict.message
+def _sentence(rule: Rule | None, verdict: Verdict) -> str:
+    if isinstance(verdict, Failure) or rule is None:
+        return verdict.message if isinstance(verdict, Failure) else "its file does not load"
     if verdict.not_ready:
         return f"not ready while {', '.join(verdict.not_ready)} fires; what was open stays open"
     if not verdict.episodes:
         return f"nothing fires in {verdict.judged} rows of {_window(verdict)}"
     episode = verdict.episodes[0]
-    worst = episode.latest
-    value = "" if worst.value is None else f": {worst.value:.4g}"
-    usual = "" if worst.baseline is None else f", usually {worst.baseline:.4g}"
     more = f"; {len(verdict.episodes) - 1} more" if len(verdict.episodes) > 1 else ""
-    return f"{_instance(worst)}{value}{usual}, since {episode.since:%Y-%m-%d %H:%M} UTC{more}"
+    figures = wording.how_much(rule, episode.latest)
+    return f"{_instance(rule, episode.latest)}: {figures}, since {episode.since:%Y-%m-%d %H:%M} UTC{more}"
 
 
-def _instance(finding: Finding) -> str:
-    names = ", ".join(shown(value) for _, value in finding.dimensions) or "all capabilities"
-    return names if finding.environment in (None, "live") else f"{names} ({shown(str(finding.environment))})"
+def _instance(rule: Rule, finding: Finding) -> str:
+    name = wording.subject(rule, finding)
+    return name if finding.environment in (None, "live") else f"{name} ({shown(str(finding.environment))})"
 
 
 def _rounded(figure: float | None) -> float | None:
@@ -145,7 +144,7 @@ def _rounded(figure: float | None) -> float | None:
 
 
 def _window(of: Judgement | Finding) -> str:
-    return f"{of.window_start:%Y-%m-%d %H:%M} to {of.window_end:%Y-%m-%d %H:%M} UTC"
+    return wording.window(of.window_start, of.window_end, now=of.window_end)
 
 
 def _metadata(
@@ -168,7 +167,7 @@ def _metadata(
     if runbook:
         known["runbook"] = MetadataValue.url(runbook) if "://" in runbook else MetadataValue.path(runbook)
     if verdict.episodes:
-        known["worst"] = _worst(verdict.episodes[:WORST_SHOWN])
+        known["worst"] = _worst(rule, verdict.episodes[:WORST_SHOWN])
         parts = contributors(verdict.findings[0], rule, tables)
         if parts:
             listed = "\n".join(f"| {shown(name)} | {value:,.0f} | {usual:,.1f} |" for name, value, usual in parts)
@@ -176,14 +175,14 @@ def _metadata(
     return known
 
 
-def _worst(episodes: Sequence[Episode]) -> MetadataValue:
+def _worst(rule: Rule, episodes: Sequence[Episode]) -> MetadataValue:
     texts = ("instance", "since", "window", "state")
     columns = [*(TableColumn(name) for name in texts), *(TableColumn(name, "float") for name in _FIGURES)]
     return MetadataValue.table(
         [
             TableRecord(
                 {
-                    "instance": _instance(episode.latest),
+                    "instance": _instance(rule, episode.latest),
                     "since": f"{episode.since:%Y-%m-%d %H:%M} UTC",
                     "window": _window(episode.latest),
                     "state": episode.state,

@@ -90,7 +90,8 @@ def test_a_finding_is_told_with_its_figures_and_its_runbook(built_home: Home):
     spike = judged()["volume_spike"]
     assert not spike.passed
     worst = spike.metadata["worst"].records
-    assert spike.description.startswith(f"{worst[0].data['instance']}: {worst[0].data['value']:g}, usually ")
+    assert spike.description.startswith(f"{worst[0].data['instance']}: {worst[0].data['value']:,.0f} calls in ")
+    assert ", usually " in spike.description
     figures = {"value", "baseline", "threshold", "delta_percent"}
     assert {"instance", "since", "window", "state", *figures} == set(worst[0].data)
     assert "contract_check" in {record.data["instance"] for record in worst}

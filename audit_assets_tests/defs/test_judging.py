@@ -91,7 +91,7 @@ def test_stale_data_fail_the_check_in_business_hours_and_make_the_others_not_rea
     synced_ago(home, 6)
     checks = judged()
     assert not checks["freshness_slo"].passed
-    assert checks["freshness_slo"].description.startswith("all capabilities: 6")
+    assert checks["freshness_slo"].description.startswith("the sync: 6 min since")
     assert checks["error_surge"].passed
     assert checks["error_surge"].description.startswith("not ready while freshness_slo fires")
     calendar.write_text(
@@ -112,7 +112,7 @@ def test_failures_that_never_came_to_publishing_are_seen_all_the_same(home: Home
         publish(connection, settings.snapshot_folder, datetime.now(UTC) - timedelta(minutes=5), only=())
     before = read_manifest(settings.snapshot_folder)
     check = judged()["sync_failed"]
-    assert (check.passed, check.description.split(",")[0]) == (False, "all capabilities: 3")
+    assert (check.passed, check.description.split(",")[0]) == (False, "the sync: 3 syncs failed in a row")
     after = read_manifest(settings.snapshot_folder)
     assert before is not None
     assert after is not None
