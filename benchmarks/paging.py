@@ -2,8 +2,9 @@
 
 `audit dev` runs on a private home with made live traffic, over a server that plays PagerDuty and Slack. First the days
 of history are given three spikes of errors that nobody has seen, and are backfilled: whatever is told of them is a
-fault. Then drills begin, each at another moment of the sensor's turn: its rows satisfy the rule from the commit that
-brings them, and the clock stops at the log of the played PagerDuty.
+fault. Then capabilities begin to err, each at another moment of the sensor's turn: rows of the last ten whole minutes,
+within the look-back of the sync, satisfy the rule from the commit that brings them, and the clock stops at the log of
+the played PagerDuty.
 """
 
 import secrets
@@ -19,7 +20,7 @@ from pathlib import Path
 import psycopg2
 
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets.simulate.drills import Drill, add_history, begin_trouble, end_trouble
+from audit_assets.simulate.drills import Drill, add_history, end_trouble
 from audit_assets.simulate.server_process import free_port
 from audit_assets.warehouse.snapshot import open_snapshot, read_manifest
 from audit_assets_tests.fakes.providers import FakeProviders
@@ -41,6 +42,16 @@ select id || '-again-' || again, workflow_id, capability, provider, created_at +
     request_metadata, jsonb_set(response_metadata, '{status}', '"error"')
 from ai_audit_logs, generate_series(1, 9) as again
 where capability = 'capability_3' and created_at >= %(day)s and created_at < %(day)s + interval '1 day'"""
+
+
+# Sixty calls from six workspaces, every second one failing, dated evenly into the ten minutes up to the last full five.
+_TROUBLE = """insert into ai_audit_logs
+    (id, workflow_id, capability, provider, created_at, request_metadata, response_metadata)
+select %(capability)s || '-t-' || n, 'drill-workspace-' || mod(n / 2, 6), %(capability)s, 'openai',
+    date_bin('5 minutes', now(), timestamptz '2000-01-01') - interval '1 second' * (10 * n - 5),
+    jsonb_build_object('drillId', %(drill)s),
+    jsonb_build_object('status', case when mod(n, 2) = 0 then 'error' else 'success' end, 'durationMs', 900)
+from generate_series(1, 60) as n"""
 
 
 @dataclass(frozen=True)
@@ -125,7 +136,9 @@ def _drilled(url: str, drills: Sequence[Drill]) -> dict[str, float]:
     """Capability → epoch seconds at which its trouble was committed."""
     began: dict[str, float] = {}
     for drill in drills:
-        began[drill.capability] = begin_trouble(url, replace(drill, now=datetime.now(UTC))).timestamp()
+        with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(_TROUBLE, {"capability": drill.capability, "drill": drill.drill_id})
+        began[drill.capability] = time.time()
         time.sleep(_APART)
     return began
 
