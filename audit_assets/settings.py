@@ -42,6 +42,15 @@ def _events_url(value: str) -> str:
     return _web_address(value).removesuffix("/v2/enqueue").rstrip("/")
 
 
+def _secret_address(value: SecretStr) -> SecretStr:
+    """An address that may carry a token of its own, as those of webhooks do: never log it."""
+    return SecretStr(_web_address(value.get_secret_value()))
+
+
+SecretAddress = Annotated[SecretStr, AfterValidator(_secret_address)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+
+
 class Settings(BaseSettings):
     """Where things are. Every field has a default with which all runs locally, embedded."""
 
@@ -87,6 +96,16 @@ class Settings(BaseSettings):
     pagerduty_api_url: Annotated[str, AfterValidator(_web_address)] = Field(
         "https://api.pagerduty.com", validation_alias="PAGERDUTY_API_URL"
     )
+    pagerduty_web_url: WebAddress | None = Field(None, validation_alias="PAGERDUTY_WEB_URL")
+    pagerduty_service_id: str = Field("", validation_alias="PAGERDUTY_SERVICE_ID")
+
+    jira_url: WebAddress | None = Field(None, validation_alias="JIRA_URL")
+    jira_email: str = Field("", validation_alias="JIRA_EMAIL")
+    jira_token: SecretStr | None = Field(None, validation_alias="JIRA_API_TOKEN")
+    ticket_webhook_url: SecretAddress | None = Field(None, validation_alias="AI_AUDIT_TICKET_WEBHOOK_URL")
+    ticket_webhook_token: SecretStr | None = Field(None, validation_alias="AI_AUDIT_TICKET_WEBHOOK_TOKEN")
+    remediation_url: SecretAddress | None = Field(None, validation_alias="AI_AUDIT_REMEDIATION_URL")
+    remediation_token: SecretStr | None = Field(None, validation_alias="AI_AUDIT_REMEDIATION_TOKEN")
 
     @property
     def duckdb_path(self) -> Path:

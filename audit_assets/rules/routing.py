@@ -11,6 +11,8 @@ from audit_assets.rules.document import DocumentError, read_document
 from audit_assets.rules.model import Line, Name, Rule
 
 Channel = Annotated[str, StringConstraints(pattern=r"^#[a-z0-9][a-z0-9_-]{0,78}$")]
+# An issue of a JIRA project, of another type than Task where one is named; or a POST to the address in the environment.
+Ticket = Annotated[str, StringConstraints(pattern=r"^(webhook|jira:[A-Z][A-Z0-9_]+(/[A-Za-z][A-Za-z -]*)?)$")]
 
 
 class RoutingError(Exception):
@@ -29,13 +31,17 @@ class Service(_Frozen):
 
 
 class Route(_Frozen):
-    """Where a message goes: an incident, a channel, or both."""
+    """Where a message goes: an incident, a channel, a ticket, or several of them."""
 
     description: Line = Field(description="what the route is for, in a line")
     pagerduty: Service | None = Field(
         default=None, description="the service an incident is opened on, and who is called"
     )
     slack: Channel | None = Field(default=None, description='a channel, in quotes: "#ai-copilot-ops"')
+    ticket: Ticket | None = Field(
+        default=None, description="jira:PROJECT, jira:PROJECT/Issue type, or webhook: where a ticket is filed"
+    )
+    drill_tickets: bool = Field(default=False, description="whether drills are filed as tickets too")
     hold_until_drill: bool = Field(default=False, description="whether nobody is woken before a drill is on record")
 
 
@@ -71,7 +77,7 @@ def read_routing(path: Path) -> Routing:
     except ValidationError as error:
         raise RoutingError("\n".join(map(str, complaints(path.name, document, Routing, error)))) from None
     for name, route in routing.routes.items():
-        if route.pagerduty is None and route.slack is None:
+        if route.pagerduty is None and route.slack is None and route.ticket is None:
             line = document.line(("routes", name))
-            raise RoutingError(f"{path.name}:{line}: routes.{name}: tells nobody; give it slack or pagerduty")
+            raise RoutingError(f"{path.name}:{line}: routes.{name}: tells nobody; give it slack, pagerduty or a ticket")
     return routing

@@ -51,12 +51,26 @@ def test_what_is_an_error_wakes_someone_and_what_is_not_does_not():
     [
         ("slack:", "slak:", "routing.yaml:7: routes.ops.slak: unknown field; did you mean slack?"),
         ('"#ops"', "ops", "routing.yaml:7: routes.ops.slack: 'ops' is not usable"),
+        ('slack: "#ops"', "ticket: jira", "routing.yaml:7: routes.ops.ticket: 'jira' is not usable"),
+        ('slack: "#ops"', "ticket: jira:audit", "routing.yaml:7: routes.ops.ticket: 'jira:audit' is not usable"),
         ("[a]", "[]", "routing.yaml:4: routes.on_call.pagerduty.escalation: [] is not usable"),
-        ('    slack: "#ops"\n', "", "routing.yaml:5: routes.ops: tells nobody; give it slack or pagerduty"),
+        ('    slack: "#ops"\n', "", "routing.yaml:5: routes.ops: tells nobody; give it slack, pagerduty or a ticket"),
     ],
 )
 def test_a_wrong_route_is_told_at_its_line(tmp_path: Path, old: str, new: str, said: str):
     assert refusal(tmp_path, PLAIN.replace(old, new)).startswith(said)
+
+
+@pytest.mark.requirement("R47")
+@pytest.mark.parametrize("ticket", ["webhook", "jira:AUDIT", "jira:AI_2/Service Request"])
+def test_a_ticket_alone_is_a_route(tmp_path: Path, ticket: str):
+    path = tmp_path / "routing.yaml"
+    path.write_text(PLAIN.replace('slack: "#ops"', f"ticket: {ticket}"))
+    assert read_routing(path).routes["ops"].ticket == ticket
+
+
+def test_the_shipped_routes_file_no_tickets():
+    assert [route.ticket for route in read_routing(SHIPPED).routes.values() if route.ticket] == []
 
 
 def test_a_missing_file_says_where_it_is_looked_for(tmp_path: Path):
