@@ -25,6 +25,9 @@ from audit_assets.rules.routing import Routing
 
 SENSOR_BUDGET = timedelta(seconds=40)  # a sensor's tick ends at 60
 
+# What changes or answers an earlier row of its stream, and which.
+_ANSWERS = {"edit": "post", "reply": "post", "comment": "ticket"}
+
 
 class Sender(Protocol):
     """One provider. `posted` is the reference of the message a row changes or answers; for others, of the newest one to
@@ -52,7 +55,7 @@ def deliver(
     budget: timedelta = SENSOR_BUDGET,
     lease: timedelta = outbox.LEASE,
 ) -> Delivered:
-    """Sends what is due, in order, for as long as `budget` lasts. `senders` by provider (`slack`, `pagerduty`). Raises
+    """Sends what is due, in order, for as long as `budget` lasts. `senders` by provider (`slack`, `jira`, …). Raises
     LedgerError; a provider that fails is no error: its rows stay, and are tried again. A row that is being sent belongs
     to this deliverer for as long as the `lease` lasts."""
     worker, until = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}", clock() + budget
@@ -116,9 +119,9 @@ def _settle(
 
 
 def _posted(connection: Connection, delivery: Delivery) -> str | None:
-    """The message a row changes or answers; for one that is not there yet, the newest in its channel."""
-    if delivery.action in ("edit", "reply"):
-        row = outbox.first_of(connection, delivery.stream, "post")
+    """The message or ticket a row changes or answers; for one that is not there yet, the newest in its channel."""
+    if delivery.action in _ANSWERS:
+        row = outbox.first_of(connection, delivery.stream, _ANSWERS[delivery.action])
         return row.reference if row is not None else None
     chosen = select(deliveries.c.reference).where(
         deliveries.c.target == delivery.target, deliveries.c.reference.is_not(None)
@@ -158,11 +161,12 @@ def _event(key: str, text: str) -> Mapping[str, object]:
 
 
 def _other(target: str, routing: Routing) -> str | None:
-    """The first channel, or the first service, of the other provider."""
+    """The first service where a channel of Slack takes nothing; the first channel for everything else. A ticket that
+    no channel can be told of wakes nobody."""
     for route in routing.routes.values():
         if target.startswith("slack:") and route.pagerduty is not None:
             return f"pagerduty:{route.pagerduty.service}"
-        if target.startswith("pagerduty:") and route.slack is not None:
+        if not target.startswith("slack:") and route.slack is not None:
             return f"slack:{route.slack}"
     return None
 

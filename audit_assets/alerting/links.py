@@ -13,6 +13,8 @@ class Links:
 
     dashboard_url: str
     docs_url: str
+    pagerduty_url: str = ""  # the account's web address
+    pagerduty_service_id: str = ""
 
     def dashboard(self, capability: str) -> str:
         """The overview, filtered to one capability, whatever characters its name holds."""

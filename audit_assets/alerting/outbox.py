@@ -19,6 +19,10 @@ from audit_assets.alerting.outcome import Outcome
 # Waiting to be told, in whatever way.
 UNENDED = ("pending", "inflight", "suppressed", "parked")
 
+# What an episode is opened with at a target, and what its end is told by.
+FIRST_WORDS = ("trigger", "post", "ticket")
+LAST_WORDS = ("resolve", "edit", "comment")
+
 LEASE = timedelta(seconds=60)  # longer than any attempt may take
 GIVE_UP_AFTER = timedelta(hours=24)
 _PARKED_AGAIN_AFTER = timedelta(minutes=1)
@@ -110,9 +114,9 @@ def is_untold(row: Row[Any]) -> bool:
     return row.status in UNENDED and not row.maybe_taken
 
 
-def rewrite(connection: Connection, seq: int, payload: Mapping[str, Any], fallback: Mapping[str, Any]) -> None:
+def rewrite(connection: Connection, seq: int, payload: Mapping[str, Any], fallback: Mapping[str, Any] | None) -> None:
     """Tells the newest state instead, where nothing was told yet."""
-    changed = {"payload": _json(payload), "fallback": _json(fallback)}
+    changed = {"payload": _json(payload), "fallback": _json(fallback) if fallback else None}
     connection.execute(update(deliveries).where(deliveries.c.seq == seq).values(**changed))
 
 

@@ -96,6 +96,16 @@ def draft_link(web_address: str, title: str, service_id: str = "") -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/incidents/create?{query}"
 
 
+def draft(story: Story) -> str:
+    """The form for an incident of this message, where its rule pages nobody; empty where it does, where all is over or
+    a drill, and where the account's web address is not set."""
+    if story.pages or story.is_over or story.is_drill:
+        return ""
+    worst = story.told[0]
+    title = f"{story.rule.title}: {wording.subject(story.rule, worst)}"
+    return draft_link(story.links.pagerduty_url, title, story.links.pagerduty_service_id)
+
+
 def _event(
     rule: Rule,
     environment: str,

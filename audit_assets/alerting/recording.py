@@ -145,6 +145,7 @@ def _story(connection: Connection, judged: Judged, rule: Rule, group_key: str) -
         links=judged.links,
         contributors=tuple(Contributor(*part) for part in parts),
         run_url=judged.run_url,
+        pages=judged.routing.pages(rule),
     )
 
 

@@ -10,6 +10,8 @@ from audit_assets.alerting.outcome import Outcome
 from audit_assets.alerting.pagerduty_client import PagerDutyClient
 from audit_assets.alerting.slack_client import SlackClient
 
+CONSOLE = "console"  # the reference of what was said there and went nowhere
+
 
 class SlackSender:
     """Posts, edits and answers in threads. A message that may be there is looked for by its metadata first; where the
@@ -53,12 +55,13 @@ class ConsoleSender:
         self._console = console
 
     def send(self, delivery: Delivery, posted: str | None) -> Outcome:
-        text = delivery.payload.get("text") or delivery.payload.get("payload", {}).get("summary")
+        text = delivery.payload.get("title") or delivery.payload.get("text")
+        text = text or delivery.payload.get("payload", {}).get("summary")
         said = text or f"{delivery.payload.get('event_action', delivery.action)} {delivery.alert_key or ''}"
         self._console.print(
             f"→ {delivery.target} {delivery.action}: {said}", markup=False, highlight=False, soft_wrap=True
         )
-        return Outcome("sent", "written to the console", "console")
+        return Outcome("sent", "written to the console", CONSOLE)
 
 
 def senders_of(slack: SlackClient | None, pagerduty: PagerDutyClient | None, console: Console) -> Mapping[str, Sender]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.engine import Connection
 
-from audit_assets.alerting import record
+from audit_assets.alerting import outbox, record
 from audit_assets.alerting.ledger import deliveries, drills, silences
 from audit_assets.alerting.outbox import Delivery, of_row
 from audit_assets.alerting.story import Told
@@ -74,7 +74,7 @@ def silences_at(connection: Connection, now: datetime, planned: bool = False) ->
 def why_held(connection: Connection, delivery: Delivery, routing: Routing, now: datetime) -> str | None:
     """Why this row is not to be sent yet; None where it is. What was told goes on being told: only the first word of
     an episode is held."""
-    if delivery.action not in ("trigger", "post") or delivery.maybe_taken or delivery.group_key is None:
+    if delivery.action not in outbox.FIRST_WORDS or delivery.maybe_taken or delivery.group_key is None:
         return None
     about = [
         one for one in record.of_group(connection, delivery.group_key)

@@ -10,6 +10,7 @@ from typing import Any
 
 from audit_assets.alerting import wording
 from audit_assets.alerting.links import is_web_address
+from audit_assets.alerting.pagerduty_event import draft
 from audit_assets.alerting.slack_text import (
     BUTTON_LONGEST,
     FIELD_LONGEST,
@@ -204,6 +205,7 @@ def _steps(story: Story, worst: Told) -> list[tuple[str, str]]:
         ("Open Dashboard", story.links.dashboard(worst.dimension("capability"))),
         ("Runbook", story.links.runbook(story.rule.runbook)),
         ("Raw logs", wording.raw_logs(story.links, worst)),
+        ("Draft incident", draft(story)),
     ]
 
 

@@ -58,7 +58,7 @@ class Contributor:
 @dataclass(frozen=True, slots=True)
 class Story:
     """One message: a rule and the episodes that opened together, worst first. `data_until` is how far the warehouse
-    knows the source; `run_url` leads to the Dagster run that judged."""
+    knows the source; `run_url` leads to the Dagster run that judged; `pages` says whether the rule wakes someone."""
 
     rule: Rule
     told: tuple[Told, ...]
@@ -67,6 +67,7 @@ class Story:
     links: Links
     contributors: tuple[Contributor, ...] = ()
     run_url: str | None = None
+    pages: bool = False
 
     @property
     def is_over(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.engine import Connection
 
-from audit_assets.alerting import outbox, pagerduty_event, record, slack_message
+from audit_assets.alerting import outbox, pagerduty_event, record, slack_message, ticket
 from audit_assets.alerting.ledger import alerts, deliveries
 from audit_assets.alerting.outbox import Entry
 from audit_assets.alerting.record import Evaluation
@@ -34,14 +34,16 @@ class Tale:
     closed: tuple[Told, ...]
 
 
-def targets_of(rule: Rule, routing: Routing) -> list[str]:
-    """Whom a rule tells, each once: `pagerduty:SERVICE` and `slack:#CHANNEL`."""
+def targets_of(rule: Rule, routing: Routing, is_drill: bool = False) -> list[str]:
+    """Whom a rule tells, each once: `pagerduty:SERVICE`, `slack:#CHANNEL`, `jira:PROJECT` and `webhook`."""
     told: list[str] = []
     for route in (routing.routes[name] for name in rule.routes if name in routing.routes):
         if route.pagerduty is not None:
             told.append(f"{PAGERDUTY}:{route.pagerduty.service}")
         if route.slack is not None:
             told.append(f"{SLACK}:{route.slack}")
+        if route.ticket is not None and (route.drill_tickets or not is_drill):
+            told.append(route.ticket)
     return list(dict.fromkeys(told))
 
 
@@ -51,11 +53,14 @@ def tell(connection: Connection, story: Story, tale: Tale, routing: Routing, eva
     known = connection.execute(
         select(deliveries.c.target).where(deliveries.c.group_key == tale.group_key).distinct()
     ).scalars()
-    for target in dict.fromkeys((*known, *(targets_of(tale.rule, routing) if tale.opened else ()))):
+    wanted = targets_of(tale.rule, routing, story.is_drill) if tale.opened else ()
+    for target in dict.fromkeys((*known, *wanted)):
         if target.startswith(f"{PAGERDUTY}:"):
             _page(connection, story, tale, target, evaluation)
-        else:
+        elif target.startswith(f"{SLACK}:"):
             _post(connection, story, tale, target, evaluation)
+        else:
+            _file(connection, story, tale, target)
 
 
 def tell_taken(connection: Connection, group_key: str, about: str, now: datetime) -> None:
@@ -112,6 +117,25 @@ def _reply(story: Story, tale: Tale) -> Mapping[str, Any]:
     lines = [slack_message.reply(story, told)["text"] for told in tale.closed[:_CLOSED_LISTED]]
     more = len(tale.closed) - len(lines)
     return {"text": "\n".join([*lines, *([f"and {more:,} more are back to normal"] if more else [])])}
+
+
+def _file(connection: Connection, story: Story, tale: Tale, target: str) -> None:
+    """One ticket a group: filed once, told its end once. It is for later, and does not follow each step meanwhile."""
+    stream, now = f"{tale.group_key}|{target}", story.now
+    entry = Entry(
+        stream, target, "ticket", tale.rule.id, tale.group_key, ticket.opening(story, tale.group_key),
+        group_key=tale.group_key,
+    )  # fmt: skip
+    filed = outbox.first_of(connection, stream, "ticket")
+    if filed is None:
+        outbox.enqueue(connection, entry, now)
+    elif outbox.is_untold(filed):
+        if story.is_over:
+            outbox.supersede(connection, now, deliveries.c.stream == stream)
+        else:
+            outbox.rewrite(connection, filed.seq, entry.payload, None)
+    elif story.is_over and filed.status not in ("superseded", "dead"):
+        outbox.enqueue(connection, replace(entry, action="comment", payload=ticket.closing(story, tale.group_key)), now)
 
 
 def _page(connection: Connection, story: Story, tale: Tale, target: str, evaluation: Evaluation) -> None:

@@ -13,6 +13,7 @@ from audit_assets.alerting.pagerduty_incidents import incidents_of
 from audit_assets.alerting.routes import routes_of
 from audit_assets.alerting.senders import senders_of
 from audit_assets.alerting.slack_client import SlackClient
+from audit_assets.alerting.ticket_senders import ticket_senders
 from audit_assets.settings import Settings
 
 
@@ -27,6 +28,7 @@ def deliver_due(
         PagerDutyClient(key, settings.pagerduty_events_url) if key else None,
         console,
     )
+    senders = {**senders, **ticket_senders(settings, console)}
     with open_ledger(settings.ledger_url) as ledger:
         done = deliver(ledger, senders, routes_of(settings), lambda: datetime.now(UTC), budget)
         with ledger.transaction() as connection:

@@ -15,7 +15,7 @@ from sqlalchemy import insert, select
 
 from audit_assets.alerting.ledger import deliveries, drills, open_ledger
 from audit_assets.alerting.live_facts import live_facts
-from audit_assets.alerting.outbox import UNENDED
+from audit_assets.alerting.outbox import FIRST_WORDS, LAST_WORDS, UNENDED
 from audit_assets.cli.delivering import deliver_due
 from audit_assets.cli.headless import prepare_instance, run_build
 from audit_assets.cli.screen import FAILED, AsJson, err, out, print_json, told
@@ -129,12 +129,12 @@ def _run(settings: Settings, url: str, drill: Drill) -> DrillOutcome:
     if _fires(settings, drill):
         err.print(f"[yellow]{RULE_OF[drill.name]} fires on the ordinary rows already[/]")
     detected = _timed(settings, drill, begin_trouble(url, drill), True)
-    told = _told(settings, drill, ("trigger", "post"))
+    told = _told(settings, drill, FIRST_WORDS)
     end_trouble(url, drill)
     ended = datetime.now(UTC)
     _forget(settings, drill)
     recovered = _timed(settings, drill, ended, False)
-    told_end = _told(settings, drill, ("resolve", "edit"))
+    told_end = _told(settings, drill, LAST_WORDS)
     return DrillOutcome(
         drill.name, RULE_OF[drill.name], drill.capability, drill.now, detected, recovered, told, told_end
     )

@@ -75,7 +75,9 @@ def rules(context: AssetCheckExecutionContext, surroundings: Surroundings) -> It
     rule_set = load_rules(settings.rules_folder)
     facts = live_facts(settings, surroundings.policy().lookback, now)
     verdicts = judge_all(rule_set, facts.tables, facts.as_of, facts.calendar)
-    links = Links(settings.dashboard_url, settings.docs_url)
+    links = Links(
+        settings.dashboard_url, settings.docs_url, settings.pagerduty_web_url or "", settings.pagerduty_service_id
+    )
     with surroundings.ledger() as ledger:
         record_judged(
             ledger,
