@@ -3,6 +3,7 @@
 Plain text, the same for JIRA and a webhook; each client lays it out in its own way.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 from audit_assets.alerting import wording
@@ -72,7 +73,7 @@ def _how_it_is(story: Story, worst: Told) -> str:
     much = wording.how_much(story.rule, worst) + (f", {delta}" if delta else "")
     lines = [
         f"{wording.subject(story.rule, worst)}: {much}",
-        f"Since: {wording.moment(worst.since, story.now)}, for {wording.length(story.now - worst.since)}",
+        f"Since: {_at(worst.since)}, for {wording.length(story.now - worst.since)} when this was filed",
         f"Window: {wording.window(worst.window_start, worst.window_end, story.now)}",
         f"Limit: {wording.limit(story.rule, worst)}",
     ]
@@ -106,23 +107,27 @@ def _contributors(story: Story) -> str:
 
 
 def _what_it_finds(story: Story) -> str:
-    known = wording.known_up_to(story.data_until, story.now)
     lines = [
         " ".join(story.rule.description.split()),
-        f"{known[0].upper()}{known[1:]}.",
+        *([f"Data known up to {_at(story.data_until)}."] if story.data_until is not None else []),
         f"Severity {story.rule.severity}, environment {story.told[0].environment}. In the ledger: {story.told[0].key}",
     ]
     return "\n".join(lines)
 
 
 def _how_it_ended(story: Story, told: Told) -> str:
-    """chat: over since 14:00 UTC, after 1 h 20 min; at worst 90."""
+    """chat: over since 2026-11-23 14:00 UTC, after 1 h 20 min; at worst 90."""
     ended = told.resolved_at or story.now
     lasted = wording.length(ended - told.since)
     why = "" if told.resolve_reason in (None, "cleared") else f" ({told.resolve_reason.replace('_', ' ')})"
     worst = f"; at worst {wording.figure(told.peak, story.rule.form.unit)}" if told.peak is not None else ""
     name = wording.subject(story.rule, told)
-    return f"{name}: over since {wording.moment(ended, story.now)}{why}, after {lasted}{worst}"
+    return f"{name}: over since {_at(ended)}{why}, after {lasted}{worst}"
+
+
+def _at(at: datetime) -> str:
+    """With its day, always: a ticket is read weeks later."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _more(number: int) -> list[str]:

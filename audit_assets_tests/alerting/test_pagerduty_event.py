@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit_assets.alerting.links import Links
-from audit_assets.alerting.pagerduty_event import draft_link, minimal, resolve, summary_trigger, trigger
-from audit_assets_tests.alerting.golden import FOLDER, payloads, written
+from audit_assets.alerting.pagerduty_event import draft, draft_link, minimal, resolve, summary_trigger, trigger
+from audit_assets_tests.alerting.golden import FOLDER, WITH_DRAFTS, payloads, written
 from audit_assets_tests.alerting.telling import named, resolved, story, told
 from audit_assets_tests.rules.made import shipped, shipped_rules
 
@@ -132,6 +132,16 @@ def test_a_draft_of_an_incident_opens_pagerdutys_own_form():
     assert parse_qs(parts.query) == {"service_id": ["PABC123"], "title": ["Spike of a&b ✓"]}
     assert draft_link("", "x") == ""
     assert draft_link("https://example.pagerduty.com", "x").endswith("/incidents/create?title=x")
+
+
+@pytest.mark.requirement("R47")
+def test_a_draft_is_offered_where_nobody_is_woken_and_it_still_fires():
+    offered = story(shipped("unknown_status"), links=WITH_DRAFTS)
+    assert parse_qs(urlsplit(draft(offered)).query)["title"] == ["AI Copilot Audit Unknown Outcomes: code_review"]
+    drill = told(SPIKE, environment="sim")
+    for other in (replace(offered, pages=True), story(SPIKE, resolved(told(SPIKE)), links=WITH_DRAFTS),
+                  story(SPIKE, drill, links=WITH_DRAFTS), story(SPIKE)):  # fmt: skip
+        assert draft(other) == ""
 
 
 @given(st.text(max_size=3000))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from audit_assets.alerting.links import Links, is_web_address
 from audit_assets.alerting.slack_message import OVER_COLOUR, message, minimal, reply, with_takers
 from audit_assets.alerting.story import Contributor, Story
-from audit_assets_tests.alerting.golden import FOLDER, payloads, written
+from audit_assets_tests.alerting.golden import FOLDER, WITH_DRAFTS, payloads, written
 from audit_assets_tests.alerting.slack_look import page
 from audit_assets_tests.alerting.telling import LINKS, named, night, resolved, story, taken, told
 from audit_assets_tests.rules.made import NOW, shipped, shipped_rules
@@ -208,6 +208,13 @@ def test_a_drill_says_so_once_and_among_others_at_its_name():
     assert "[DRILL] d1" in mixed
     assert not mixed.startswith("[DRILL]")
     assert reply(story(SPIKE, drill), resolved(drill))["text"].startswith("[DRILL] ")
+
+
+@pytest.mark.requirement("R47")
+def test_a_message_that_wakes_nobody_offers_a_draft_of_an_incident():
+    quiet = story(shipped("unknown_status"), links=WITH_DRAFTS)
+    assert buttons(message(quiet))["Draft incident"].startswith("https://example.pagerduty.com/incidents/create?")
+    assert "Draft incident" not in buttons(message(replace(quiet, pages=True)))
 
 
 @pytest.mark.requirement("R42")

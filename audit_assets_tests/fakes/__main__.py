@@ -31,6 +31,9 @@ def main() -> None:
             "PAGERDUTY_EVENTS_URL": fakes.events_url,
             "PAGERDUTY_API_URL": fakes.events_url,
             "SLACK_BASE_URL": fakes.slack_url,
+            "JIRA_URL": fakes.jira_url,
+            "AI_AUDIT_TICKET_WEBHOOK_URL": fakes.hook_url("tickets"),
+            "AI_AUDIT_REMEDIATION_URL": fakes.hook_url("remediation"),
         }
         print(json.dumps(addresses), flush=True)
         try:

@@ -1,10 +1,10 @@
-"""One server on 127.0.0.1 that plays PagerDuty and Slack, logs before it answers, and goes wrong when told to."""
+"""One server on 127.0.0.1 that plays every provider, logs before it answers, and goes wrong when told to."""
 
 import json
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,8 @@ from typing import Any, Literal, Self
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from audit_assets_tests.fakes.answering import DROPPED, Faults, Reply
+from audit_assets_tests.fakes.asked import Asked
+from audit_assets_tests.fakes.jira import FakeJira
 from audit_assets_tests.fakes.pagerduty import FakePagerDuty
 from audit_assets_tests.fakes.reading import (
     Effect,
@@ -24,19 +26,22 @@ from audit_assets_tests.fakes.reading import (
     tell,
 )
 from audit_assets_tests.fakes.slack import FakeSlack
+from audit_assets_tests.fakes.webhook import FakeWebhook
 
-Provider = Literal["pagerduty", "slack"]
+Provider = Literal["pagerduty", "slack", "jira", "webhook"]
 PAGERDUTY_PATH, INCIDENTS_PATH = "/v2/enqueue", "/incidents"
+JIRA, HOOKS = "/jira", "/hooks/"
 SLACK_METHODS = ("chat.postMessage", "chat.update", "conversations.history", "conversations.replies")
 
 
 class FakeProviders:
-    """Both providers, from `with` to its end. Switches may be set at any time; all state is read under one lock.
+    """All providers, from `with` to its end. Switches may be set at any time; all state is read under one lock.
 
     down          providers that close the connection without an answer and process nothing
     next_answers  path → answers given, one a request, instead of processing
     answer_after  seconds between processing (and the log) and the answer
-    pagerduty.bad_key, slack.bad_token, slack.missing_history_scope, slack.archived: as they say
+    pagerduty.bad_key, slack.bad_token, slack.missing_history_scope, slack.archived, jira.bad_token, jira.index_lags,
+    webhook.bad_token: as they say
     """
 
     def __init__(
@@ -47,9 +52,13 @@ class FakeProviders:
         routing_key: str | None = None,
         token: str | None = None,
         channels: Mapping[str, str] | None = None,
+        jira: FakeJira | None = None,
+        webhook: FakeWebhook | None = None,
     ) -> None:
         self.pagerduty = FakePagerDuty(routing_key)
         self.slack = FakeSlack(token, None if channels is None else dict(channels))
+        self.jira = jira or FakeJira()
+        self.webhook = webhook or FakeWebhook()
         self.down: set[Provider] = set()
         self.next_answers: defaultdict[str, deque[Reply]] = defaultdict(deque)
         self.answer_after = 0.0
@@ -82,6 +91,15 @@ class FakeProviders:
         """Slack's address, for SLACK_BASE_URL."""
         return f"http://127.0.0.1:{self.port}/api/"
 
+    @property
+    def jira_url(self) -> str:
+        """JIRA's address, for JIRA_URL."""
+        return f"http://127.0.0.1:{self.port}{JIRA}"
+
+    def hook_url(self, name: str) -> str:
+        """The address of one webhook; its path is as good as a secret."""
+        return f"http://127.0.0.1:{self.port}{HOOKS}{name}"
+
     def start(self) -> Self:
         self._thread.start()
         return self
@@ -109,27 +127,23 @@ class FakeProviders:
         with self._lock:
             return list(self._messages.values())
 
+    def effects(self, kind: str) -> list[Effect]:
+        """What happened of one kind (`issue`, `comment`, `hook`), in order."""
+        with self._lock:
+            return [one for one in self._effects if one["kind"] == kind]
+
     def reading(self) -> Reading:
         """All they were told so far; `read_log` gives the same from the log."""
         with self._lock:
             return Reading(incidents_of(self._effects), list(self._messages.values()), Counter(self._requests))
 
-    def answer(self, path: str, content: bytes, content_type: str, bearer: str | None) -> Reply:
-        """Process one POST and log it; the caller answers afterwards."""
-        body = _decoded(content, content_type)
-        return self._answered(path, body, lambda: self._posted(path, body, len(content), bearer))
-
-    def answer_get(self, path: str, query: str, authorization: str) -> Reply:
-        """Process one GET and log it."""
-        asked = parse_qs(query, keep_blank_values=True)
-        return self._answered(path, asked, lambda: self._listed(path, asked, authorization))
-
-    def _answered(self, path: str, body: Any, process: Callable[[], Reply]) -> Reply:
+    def answer(self, asked: Asked) -> Reply:
+        """Process one request and log it; the caller answers afterwards."""
         with self._lock:
-            reply = self._processed(path, process)
-            self._happened(path, reply.status, reply.effects)
-            self.bodies.append((path, body))
-            self._write_down(path, body, reply)
+            reply = self._processed(asked)
+            self._happened(asked.path, reply.status, reply.effects)
+            self.bodies.append((asked.path, asked.body))
+            self._write_down(asked.path, asked.body, reply)
         self._closing.wait(self.answer_after)
         return reply
 
@@ -148,8 +162,8 @@ class FakeProviders:
         for effect in effects:
             tell(self._messages, effect)
 
-    def _processed(self, path: str, process: Callable[[], Reply]) -> Reply:
-        provider: Provider = "slack" if path.startswith("/api/") else "pagerduty"
+    def _processed(self, asked: Asked) -> Reply:
+        path, provider = asked.path, _provider(asked.path)
         draw = self._draws.random()
         if provider in self.down:
             return Reply(DROPPED)
@@ -158,21 +172,25 @@ class FakeProviders:
         fault = self.faults.before(draw)
         if fault is not None:
             return fault
-        reply = process()
+        reply = self._by_provider(provider, asked)
         return Reply(DROPPED, effects=reply.effects) if self.faults.drops(draw) else reply
 
-    def _posted(self, path: str, body: Any, size: int, bearer: str | None) -> Reply:
-        method = path.removeprefix("/api/")
-        if path == PAGERDUTY_PATH:
-            return self.pagerduty.answer(body, size)
-        if method in SLACK_METHODS:
-            return self.slack.answer(method, body, bearer, self._messages)
-        return Reply(200, {"ok": False, "error": "unknown_method"}) if method != path else Reply(404, "Not Found")
-
-    def _listed(self, path: str, asked: dict[str, list[str]], authorization: str) -> Reply:
-        if path != INCIDENTS_PATH:
-            return Reply(404, "Not Found")
-        return self.pagerduty.list_incidents(asked, authorization, incidents_of(self._effects))
+    def _by_provider(self, provider: Provider, asked: Asked) -> Reply:
+        method = asked.path.removeprefix("/api/")
+        if provider == "jira":
+            return self.jira.answer(asked.path.removeprefix(JIRA), asked, self._effects)
+        if provider == "webhook":
+            return self.webhook.answer(asked, self._effects)
+        if provider == "slack" and method in SLACK_METHODS:
+            return self.slack.answer(method, asked.body, asked.bearer, self._messages)
+        if provider == "slack":
+            return Reply(200, {"ok": False, "error": "unknown_method"})
+        if (asked.method, asked.path) == ("GET", INCIDENTS_PATH):
+            authorization = asked.headers.get("authorization", "")
+            return self.pagerduty.list_incidents(asked.body, authorization, incidents_of(self._effects))
+        if asked.path == PAGERDUTY_PATH:
+            return self.pagerduty.answer(asked.body, asked.size)
+        return Reply(404, "Not Found")
 
     def _write_down(self, path: str, body: Any, reply: Reply) -> None:
         if self._log is None:
@@ -182,6 +200,11 @@ class FakeProviders:
         line = {"at": time.time(), "path": path, "body": told, "effects": list(reply.effects), "answered": answered}
         with self._log.open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def _provider(path: str) -> Provider:
+    known: dict[str, Provider] = {"/api/": "slack", f"{JIRA}/": "jira", HOOKS: "webhook"}
+    return next((name for beginning, name in known.items() if path.startswith(beginning)), "pagerduty")
 
 
 def _decoded(content: bytes, content_type: str) -> Any:
@@ -205,18 +228,18 @@ class _QuietServer(ThreadingHTTPServer):
 
 def _server(fakes: FakeProviders, port: int) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            scheme, _, token = (self.headers.get("Authorization") or "").partition(" ")
-            bearer = token.strip() if scheme == "Bearer" and token.strip() else None
-            path = urlsplit(self.path).path
-            self._send(fakes.answer(path, content, self.headers.get("Content-Type") or "", bearer))
-
         def do_GET(self) -> None:
-            asked = urlsplit(self.path)
-            self._send(fakes.answer_get(asked.path, asked.query, self.headers.get("Authorization") or ""))
+            self._answer("GET")
 
-        def _send(self, reply: Reply) -> None:
+        def do_POST(self) -> None:
+            self._answer("POST")
+
+        def _answer(self, method: str) -> None:
+            content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers, parts = {name.lower(): value for name, value in self.headers.items()}, urlsplit(self.path)
+            query = parse_qs(parts.query, keep_blank_values=True)
+            body = query if method == "GET" else _decoded(content, headers.get("content-type", ""))
+            reply = fakes.answer(Asked(method, parts.path, body, len(content), headers))
             if reply.status == DROPPED:
                 return  # the connection closes behind a request that got no answer
             payload = reply.text.encode()

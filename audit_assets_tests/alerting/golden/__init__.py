@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from audit_assets.alerting import pagerduty_event, slack_message
-from audit_assets_tests.alerting.telling import night, resolved, story, taken, told
+from audit_assets.alerting import pagerduty_event, slack_message, ticket
+from audit_assets_tests.alerting.telling import LINKS, night, resolved, story, taken, told
 from audit_assets_tests.rules.made import shipped, shipped_rules
 
 FOLDER = Path(__file__).parent
+GROUP = "ai-audit/live/volume_spike/20261123T140500.000000Z"
+WITH_DRAFTS = replace(LINKS, pagerduty_url="https://example.pagerduty.com", pagerduty_service_id="PABC123")
 
 
 def payloads() -> dict[str, dict[str, Any]]:
@@ -39,6 +41,10 @@ def payloads() -> dict[str, dict[str, Any]]:
     made["pagerduty/summary"] = pagerduty_event.summary_trigger(
         spike, "live", 475, "ai-audit/production/volume_spike/more/3", several
     )
+    for name, one in (("volume_spike", story(spike)), ("night", several), ("drill", story(spike, drill))):
+        made[f"ticket/{name}"] = ticket.opening(one, GROUP)
+    made["ticket/quiet"] = ticket.opening(story(shipped("unknown_status"), links=WITH_DRAFTS), GROUP)
+    made["ticket/over"] = ticket.closing(story(spike, quiet), GROUP)
     return made
 
 
