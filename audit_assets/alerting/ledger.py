@@ -3,7 +3,7 @@
 `ai_audit_alerts` holds a row an episode; `ai_audit_alert_events` what happened to it, append-only; `_groups` the
 messages episodes share; `_deliveries` the outbox; `_targets` who cannot be reached at the moment; `_evaluations` a row
 each time a rule was judged; `_silences` what is not to be told; `_drills` what drills showed; `_heartbeats` who looked
-last. All times are UTC.
+last. `ai_audit_remediations` holds plans against runaway capabilities. All times are UTC.
 """
 
 from collections.abc import Generator
@@ -196,6 +196,29 @@ drills = Table(
     Column("recovered_after_seconds", Float),
     Column("told", Integer, nullable=False),  # messages and incidents
     Column("passed", Boolean, nullable=False),
+)
+
+remediations = Table(
+    "ai_audit_remediations",
+    _tables,
+    Column("id", String, primary_key=True),
+    Column("alert_key", String, nullable=False, index=True),
+    Column("rule_id", String, nullable=False),
+    Column("capability", String, nullable=False),
+    Column("environment", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("planned_by", String, nullable=False),
+    Column("planned_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("approved_by", String),
+    Column("approved_at", Instant),
+    Column("applied_by", String),  # who sent it last
+    Column("applied_at", Instant),
+    Column("outcome", String),  # applying, or how the last attempt ended
+    Column("said", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("lease_until", Instant),
 )
 
 TABLES = tuple(_tables.tables)

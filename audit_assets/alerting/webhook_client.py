@@ -53,3 +53,10 @@ class WebhookClient:
         parts = urlsplit(self.url.get_secret_value())
         hidden = [parts.path.strip("/"), parts.query, parts.password or ""]
         return [one for one in [self.token.get_secret_value().strip() if self.token else "", *hidden] if one]
+
+
+def shown_address(url: SecretStr) -> str:
+    """Scheme, host and path of an address, for a person who is about to send something there."""
+    parts = urlsplit(url.get_secret_value())
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"

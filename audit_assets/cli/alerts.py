@@ -72,7 +72,7 @@ def show(
 ) -> None:
     """One episode: its figures, what happened to it, and what was sent to whom."""
     with _ledger() as ledger, ledger.transaction() as connection:
-        row = _one(connection, alert)
+        row = alert_row(connection, alert)
         happened = connection.execute(select(events).where(events.c.key == row.key).order_by(events.c.id)).all()
         mine = or_(deliveries.c.alert_key == row.key, deliveries.c.group_key == row.group_key)
         sent = connection.execute(select(deliveries).where(mine).order_by(deliveries.c.seq)).all()
@@ -180,7 +180,8 @@ def _moment(text: str) -> datetime:
     return at.astimezone(UTC)
 
 
-def _one(connection: Connection, text: str) -> Any:
+def alert_row(connection: Connection, text: str) -> Any:
+    """The one alert whose key is `text`, or ends with it. Raises WindowError."""
     found = connection.execute(select(alerts).where(alerts.c.key.endswith(text, autoescape=True)).limit(2)).all()
     if not found:
         raise WindowError(f"{shown(text)}: no such alert; `audit alerts list --all` names them")
