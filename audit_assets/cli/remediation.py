@@ -160,15 +160,14 @@ def _print_next(plan: Remediation, now: datetime) -> None:
 
 def _table(found: list[Remediation], now: datetime) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("state", "capability", "planned (UTC)", "by", "approved by", "sent by", "said", "id"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("id", "state", "capability", "planned (UTC)", "by", "approved by", "said"):
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("id", "state", "planned (UTC)"))
     for one in found:
         drill = "" if one.environment == "live" else f" ({one.environment})"
-        people = (Text(shown(name)) if name else "" for name in (one.planned_by, one.approved_by, one.applied_by))
+        told = (one.planned_by, one.approved_by, one.said)
         state = Text(one.state(now), _STATES.get(one.state(now), ""))
-        planned_by, approved_by, applied_by = people
         table.add_row(
-            state, Text(shown(one.capability) + drill), f"{one.planned_at:%m-%d %H:%M}", planned_by, approved_by,
-            applied_by, Text(shown(one.said) if one.said else ""), one.id,
+            one.id, state, Text(shown(one.capability) + drill), f"{one.planned_at:%m-%d %H:%M}",
+            *(Text(shown(each)) if each else "" for each in told),
         )  # fmt: skip
     return table
