@@ -47,7 +47,7 @@ class JiraClient:
     token: SecretStr
     base_url: str
     email: str = ""
-    timeout: float = 10.0
+    timeout: float = 8.0  # two searches and a create, each slow to connect and to answer, are over within a lease
 
     def create(self, issue: Issue) -> Outcome:
         """Files `issue`; `sent` refers to its key (`AUDIT-12`).
@@ -69,8 +69,7 @@ class JiraClient:
     def comment(self, key: str, text: str) -> Outcome:
         """Adds `text` to the issue `key`. After `uncertain` it is to be looked for with `find_comment`."""
         outcome = self._write(f"/rest/api/2/issue/{quote(key, safe='')}/comment", {"body": text})
-        # An issue that somebody deleted or moved away is no reason to keep all others waiting.
-        return replace(outcome, kind="refused") if outcome.said.startswith("404 ") else outcome
+        return _gone(outcome)
 
     def find(self, project: str, label: str) -> Outcome | None:
         """The issue with that label as `sent`; None where there is none. Nothing is `uncertain`."""
@@ -91,7 +90,7 @@ class JiraClient:
         asked = f"/rest/api/2/issue/{quote(key, safe='')}/comment?orderBy=-created&maxResults={_COMMENTS}"
         found = self._read(fetched(f"{self.base_url}{asked}", self._headers, self.timeout))
         if isinstance(found, Outcome):
-            return found
+            return _gone(found)
         here = any(mark in str(one.get("body", "")) for one in _objects(found.get("comments")))
         return Outcome("sent", "found", reference=key) if here else None
 
@@ -143,6 +142,11 @@ class JiraClient:
     @property
     def _secrets(self) -> list[str]:
         return [self.token.get_secret_value().strip(), self._authorization.partition(" ")[2]]
+
+
+def _gone(outcome: Outcome) -> Outcome:
+    """An issue that somebody deleted or hid is no reason to keep all others waiting."""
+    return replace(outcome, kind="refused") if outcome.said.startswith("404 ") else outcome
 
 
 def _is_about_the_project(document: Mapping[str, Any]) -> bool:

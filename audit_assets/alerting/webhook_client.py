@@ -13,6 +13,8 @@ from audit_assets.alerting.http_answer import Answer, is_success, json_object, k
 from audit_assets.alerting.http_post import Body, posted
 from audit_assets.alerting.outcome import Outcome
 
+_SHORTEST_SECRET = 8  # a path of fewer characters hides nothing, and is a word of many an answer
+
 
 @dataclass(frozen=True, slots=True)
 class WebhookClient:
@@ -52,7 +54,8 @@ class WebhookClient:
     def _secrets(self) -> list[str]:
         parts = urlsplit(self.url.get_secret_value())
         hidden = [parts.path.strip("/"), parts.query, parts.password or ""]
-        return [one for one in [self.token.get_secret_value().strip() if self.token else "", *hidden] if one]
+        token = self.token.get_secret_value().strip() if self.token else ""
+        return [token, *(one for one in hidden if len(one) >= _SHORTEST_SECRET)]
 
 
 def shown_address(url: SecretStr) -> str:

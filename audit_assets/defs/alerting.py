@@ -1,5 +1,5 @@
-"""The sensor that tells: it empties the ledger's outbox into Slack, PagerDuty and tickets, or onto the console, and reads
-back who took what was told."""
+"""The sensor that tells: it empties the ledger's outbox into Slack, PagerDuty and tickets, or onto the console, and
+reads back who took what was told."""
 
 from datetime import UTC, datetime
 
@@ -19,8 +19,8 @@ EVERY_SECONDS = 15
 @sensor(
     minimum_interval_seconds=EVERY_SECONDS,
     default_status=DefaultSensorStatus.RUNNING,
-    description="Sends what the outbox holds: to PagerDuty, Slack and tickets, or to the console where none is set. Then "
-    "reads from PagerDuty who took it, where a token allows.",
+    description="Sends what the outbox holds: to PagerDuty, Slack and tickets, or to the console where none is set. "
+    "Then reads from PagerDuty who took it, where a token allows.",
 )
 def alert_deliveries(context: SensorEvaluationContext, surroundings: Surroundings) -> SkipReason:
     until = _now() + SENSOR_BUDGET

@@ -227,12 +227,16 @@ def test_what_a_person_must_mend_is_told_on_slack_once_and_filed_afterwards(desk
     assert any("jira:AUDIT takes messages again" in message.text for message in desk.fakes.messages())
 
 
-def test_an_issue_somebody_deleted_is_given_up_and_holds_up_no_other(desk: Desk):
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_issue_somebody_deleted_is_given_up_and_holds_up_no_other(desk: Desk, lost: bool):
     desk.opened()
     desk.deliver()
-    desk.fakes.next_answers[f"{JIRA}{ISSUES}/AUDIT-1/comment"].append(Reply(404, {"errorMessages": ["no issue"]}))
+    gone = Reply(404, {"errorMessages": ["no issue"]})
+    answers = [Reply(502, "no"), gone, gone] if lost else [gone]
+    desk.fakes.next_answers[f"{JIRA}{ISSUES}/AUDIT-1/comment"].extend(answers)
     desk.cleared()
-    assert desk.deliver().dead == 1
+    ended = [desk.deliver(timedelta(minutes=3)) for _ in range(2)]
+    assert (sum(one.dead for one in ended), sum(one.parked for one in ended)) == (1, 0)
     assert any("was given up: 404 no issue" in message.text for message in desk.fakes.messages())
 
 
