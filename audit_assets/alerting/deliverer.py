@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from audit_assets.alerting import outbox, silences
-from audit_assets.alerting.ledger import Ledger, deliveries, heartbeats, targets
+from audit_assets.alerting import outbox, pagerduty_event, silences
+from audit_assets.alerting.ledger import Ledger, deliveries, targets
 from audit_assets.alerting.outbox import Delivery, Entry
 from audit_assets.alerting.outcome import Outcome
-from audit_assets.alerting.watchdog import DELIVERER
+from audit_assets.alerting.reconciling import beat, reconcile
 from audit_assets.alerting.wording import length
 from audit_assets.rules.routing import Routing
 
@@ -62,6 +62,7 @@ def deliver(
     told = Delivered()
     with ledger.transaction(alone=True) as connection:
         beat(connection, clock())
+        reconcile(connection, routing, clock())
         silences.release(connection, routing, clock())
     while clock() < until:
         with ledger.transaction() as connection:
@@ -79,13 +80,6 @@ def deliver(
         with ledger.transaction() as connection:
             _settle(connection, delivery, outcome, routing, clock(), worker, told)
     return told
-
-
-def beat(connection: Connection, now: datetime) -> None:
-    """Says that a deliverer looked, for the watchdog."""
-    mine = heartbeats.c.name == DELIVERER
-    if connection.execute(update(heartbeats).where(mine).values(at=now)).rowcount == 0:
-        connection.execute(insert(heartbeats).values(name=DELIVERER, at=now))
 
 
 def _settle(
@@ -140,7 +134,7 @@ def _tell_elsewhere(
         return
     text = f"AI audit alerts: a message of {delivery.rule_id} to {delivery.target} {said}"
     stream = f"ai-audit/notice/{delivery.target}"
-    payload = {"text": text} if target.startswith("slack:") else _event(stream, text)
+    payload = {"text": text} if target.startswith("slack:") else pagerduty_event.notice(stream, text)
     outbox.enqueue(connection, Entry(f"{stream}|{target}", target, "notice", delivery.rule_id, about, payload), now)
 
 
@@ -150,14 +144,9 @@ def _speaks_again(connection: Connection, target: str, since: datetime, routing:
     if other is None or outbox.first_of(connection, f"{stream}|{other}", "notice") is None:
         return
     text = f"AI audit alerts: {target} takes messages again, after {length(now - since)}; what waited is being sent"
-    payload = {"text": text} if other.startswith("slack:") else {"event_action": "resolve", "dedup_key": stream}
+    payload = {"text": text} if other.startswith("slack:") else pagerduty_event.resolve(stream)
     about = f"again/{since.isoformat()}"
     outbox.enqueue(connection, Entry(f"{stream}|{other}", other, "notice", "delivery", about, payload), now)
-
-
-def _event(key: str, text: str) -> Mapping[str, object]:
-    payload = {"summary": text[:1024], "source": "ai-audit-observability", "severity": "error", "class": "delivery"}
-    return {"event_action": "trigger", "dedup_key": key, "payload": payload}
 
 
 def _other(target: str, routing: Routing) -> str | None:

@@ -72,6 +72,12 @@ def resolve(key: str) -> dict[str, Any]:
     return {"event_action": "resolve", "dedup_key": key}
 
 
+def notice(key: str, text: str) -> dict[str, Any]:
+    """Opens an incident about the alerter itself."""
+    payload = {"summary": text[:1024], "source": "ai-audit-observability", "severity": "error", "class": "delivery"}
+    return {"event_action": "trigger", "dedup_key": key, "payload": payload}
+
+
 def minimal(event: dict[str, Any]) -> dict[str, Any]:
     """What PagerDuty asks for and nothing else: tried once where it refuses the whole event."""
     if event["event_action"] != "trigger":

@@ -118,7 +118,7 @@ def test_what_is_taken_is_not_asked_about_again(desk: Desk):
     desk.told()
     desk.take()
     for _ in range(5):
-        desk.read(2 * MINUTE)
+        desk.read(MINUTE)
         desk.deliver()
     assert (len(desk.asked()), len(desk.events()), desk.message().edits) == (1, 1, 1)
 

@@ -161,12 +161,12 @@ def test_a_bad_token_is_told_on_the_other_channel_and_all_follows_once_it_is_men
     summaries = [one.summary for one in post.fakes.incidents().values()]
     assert any("slack:#ai-copilot-ops" in said and "invalid_auth" in said for said in summaries)
     for _ in range(5):
-        post.deliver(timedelta(minutes=2))
+        post.deliver(timedelta(seconds=65))
     assert len(post.fakes.incidents()) == 2, "said once, and not at every attempt"
     post.fakes.slack.bad_token = False
-    post.deliver(timedelta(minutes=2))
+    post.deliver(timedelta(seconds=65))
     assert len(post.fakes.messages()) == 1
-    post.deliver(timedelta(minutes=2))
+    post.deliver(timedelta(seconds=65))
     assert sorted(post.states()) == ["open", "resolved"], "the notice is over, the episode is not"
 
 
