@@ -20,6 +20,7 @@ from audit_assets.alerting.ledger import Ledger, deliveries, targets
 from audit_assets.alerting.outbox import Delivery, Entry
 from audit_assets.alerting.outcome import Outcome
 from audit_assets.alerting.reconciling import beat, reconcile
+from audit_assets.alerting.reminders import remind
 from audit_assets.alerting.wording import length
 from audit_assets.rules.routing import Routing
 
@@ -63,6 +64,7 @@ def deliver(
     with ledger.transaction(alone=True) as connection:
         beat(connection, clock())
         reconcile(connection, routing, clock())
+        remind(connection, routing, clock())
         silences.release(connection, routing, clock())
     while clock() < until:
         with ledger.transaction() as connection:

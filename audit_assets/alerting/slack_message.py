@@ -77,6 +77,11 @@ def reply(story: Story, told: Told) -> dict[str, Any]:
     return {"text": f"{_drill(story, told)}{_over(story, told)}"}
 
 
+def reminder(told: Sequence[Told], now: datetime) -> dict[str, Any]:
+    """What the thread is told while `told`, the worst first, stay open."""
+    return {"text": f"Still open, for {wording.length(now - min(each.since for each in told))}: {_names(told)}"}
+
+
 def _blocks(story: Story) -> list[Block]:
     worst = _worst(story)
     blocks: list[Block] = [

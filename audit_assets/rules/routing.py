@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from audit_assets.rules.complaints import complaints
 from audit_assets.rules.document import DocumentError, read_document
+from audit_assets.rules.durations import Duration
 from audit_assets.rules.model import Line, Name, Rule
 
 Channel = Annotated[str, StringConstraints(pattern=r"^#[a-z0-9][a-z0-9_-]{0,78}$")]
@@ -38,6 +39,10 @@ class Route(_Frozen):
         default=None, description="the service an incident is opened on, and who is called"
     )
     slack: Channel | None = Field(default=None, description='a channel, in quotes: "#ai-copilot-ops"')
+    remind_after: Duration | None = Field(
+        default=None,
+        description="how often the thread of a message that stays open is told so; never, where it is left out",
+    )
     ticket: Ticket | None = Field(
         default=None, description="jira:PROJECT, jira:PROJECT/Issue type, or webhook: where a ticket is filed"
     )
