@@ -23,8 +23,10 @@ from audit_assets.alerting.console import print_findings
 from audit_assets.alerting.links import Links
 from audit_assets.alerting.live_facts import live_facts
 from audit_assets.alerting.outside_text import shown
+from audit_assets.alerting.record import open_episodes
 from audit_assets.alerting.recording import Judged, record_judged
 from audit_assets.alerting.routes import routes_of
+from audit_assets.alerting.transitions import Instance, instance_of
 from audit_assets.defs.ingestion import raw_logs, sync_state
 from audit_assets.defs.liveness import mark_alive
 from audit_assets.defs.publishing import SNAPSHOT
@@ -87,6 +89,8 @@ def rules(context: AssetCheckExecutionContext, surroundings: Surroundings) -> It
                 run_url=f"{settings.dagster_url.rstrip('/')}/runs/{context.run.run_id}",
             ),
         )  # fmt: skip
+        with ledger.transaction() as connection:
+            keys = {one.instance: one.told.key for one in open_episodes(connection)}
     print_findings(Console(width=100), verdicts, rule_set, links, now)
     asked = {key.name: key for key in context.selected_asset_check_keys}
     by_id = {verdict.rule_id: verdict for verdict in verdicts}
@@ -99,7 +103,7 @@ def rules(context: AssetCheckExecutionContext, surroundings: Surroundings) -> It
             passed=isinstance(verdict, Judgement) and (bool(verdict.not_ready) or not verdict.episodes),
             severity=_severity(rule, verdict),
             description=_sentence(rule, verdict),
-            metadata=_metadata(rule, verdict, facts.tables, settings.docs_url),
+            metadata=_metadata(rule, verdict, facts.tables, settings.docs_url, keys),
         )
 
 
@@ -150,7 +154,11 @@ def _window(of: Judgement | Finding) -> str:
 
 
 def _metadata(
-    rule: Rule | None, verdict: Verdict, tables: Mapping[str, pl.DataFrame], docs_url: str
+    rule: Rule | None,
+    verdict: Verdict,
+    tables: Mapping[str, pl.DataFrame],
+    docs_url: str,
+    keys: Mapping[Instance, str],
 ) -> dict[str, MetadataValue]:
     if isinstance(verdict, Failure) or rule is None:
         return {}
@@ -169,7 +177,7 @@ def _metadata(
     if runbook:
         known["runbook"] = MetadataValue.url(runbook) if "://" in runbook else MetadataValue.path(runbook)
     if verdict.episodes:
-        known["worst"] = _worst(rule, verdict.episodes[:WORST_SHOWN])
+        known["worst"] = _worst(rule, verdict.episodes[:WORST_SHOWN], keys)
         parts = contributors(verdict.findings[0], rule, tables)
         if parts:
             listed = "\n".join(f"| {shown(name)} | {value:,.0f} | {usual:,.1f} |" for name, value, usual in parts)
@@ -177,8 +185,9 @@ def _metadata(
     return known
 
 
-def _worst(rule: Rule, episodes: Sequence[Episode]) -> MetadataValue:
-    texts = ("instance", "since", "window", "state")
+def _worst(rule: Rule, episodes: Sequence[Episode], keys: Mapping[Instance, str]) -> MetadataValue:
+    """With the key by which the ledger, Slack and PagerDuty have the episode: `audit alerts show KEY`."""
+    texts = ("instance", "since", "window", "state", "alert")
     columns = [*(TableColumn(name) for name in texts), *(TableColumn(name, "float") for name in _FIGURES)]
     return MetadataValue.table(
         [
@@ -188,6 +197,7 @@ def _worst(rule: Rule, episodes: Sequence[Episode]) -> MetadataValue:
                     "since": f"{episode.since:%Y-%m-%d %H:%M} UTC",
                     "window": _window(episode.latest),
                     "state": episode.state,
+                    "alert": keys.get(instance_of(episode), "not opened: history that came late"),
                     **{name: _rounded(getattr(episode.latest, name)) for name in _FIGURES},
                 }
             )

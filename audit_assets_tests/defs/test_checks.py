@@ -93,7 +93,8 @@ def test_a_finding_is_told_with_its_figures_and_its_runbook(built_home: Home):
     assert spike.description.startswith(f"{worst[0].data['instance']}: {worst[0].data['value']:,.0f} calls in ")
     assert ", usually " in spike.description
     figures = {"value", "baseline", "threshold", "delta_percent"}
-    assert {"instance", "since", "window", "state", *figures} == set(worst[0].data)
+    assert {"instance", "since", "window", "state", "alert", *figures} == set(worst[0].data)
+    assert worst[0].data["alert"].startswith("ai-audit/live/volume_spike/"), "as the ledger and PagerDuty have it"
     assert "contract_check" in {record.data["instance"] for record in worst}
     assert len(worst) == spike.metadata["findings"].value
     assert spike.metadata["judged"].value >= len(worst)
