@@ -10,21 +10,17 @@ then hold the same trail, and what has grown is what upkeep does not take back.
 """
 
 import subprocess
-import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets.simulate.server_process import free_port
-from audit_assets.warehouse.snapshot import read_manifest
 from benchmarks.ages import Ages, ages_of, figures_of
 from benchmarks.figure import BenchmarkError, Figure, at_most
 from benchmarks.home import made_home, source, temporary_folder
-from benchmarks.serving import Dev, disk_mb, served
+from benchmarks.serving import Dev, disk_mb, end, served, started, wait
 from benchmarks.source_rows import fill
 
 _DAYS = 60
@@ -73,7 +69,7 @@ def measure(sizes: Sizes) -> tuple[Figure, ...]:
         if sizes.upkeep:
             home = replace(home, policy_file=_short_retention(folder))
         with served(home, folder) as dev:
-            _wait_for_history(dev, sizes.history)
+            dev.wait_for_rows(sizes.history)
             span, ages = _observed(dev, url, folder, sizes)
     return figures_of(ages, span.backfilled is not None) + _costs(span, sizes)
 
@@ -83,10 +79,8 @@ def _observed(dev: Dev, url: str, folder: Path, sizes: Sizes) -> tuple[Span, Age
     committed, seen = folder / "committed", folder / "seen"
     since = datetime.now(UTC).date().isoformat()
     seconds = str(sizes.settling + sizes.seconds)
-    reader = _python("benchmarks.watching", str(home.snapshot_folder), since, str(seen), environment=home.environment)
-    writer = _python(
-        "benchmarks.committing", url, str(sizes.rate), seconds, str(committed), environment=home.environment
-    )
+    reader = started("benchmarks.watching", str(home.snapshot_folder), since, str(seen), home=home)
+    writer = started("benchmarks.committing", url, str(sizes.rate), seconds, str(committed), home=home)
     try:
         time.sleep(sizes.settling)
         if sizes.upkeep:
@@ -100,15 +94,10 @@ def _observed(dev: Dev, url: str, folder: Path, sizes: Sizes) -> tuple[Span, Age
         if sizes.upkeep:
             dev.run_job("upkeep")
         span = Span(ended - began, cpu, memory, disk, disk_mb(home.folder), backfilled)
-        _wait(_SEEN_WITHIN, lambda: _lines(seen) >= _lines(committed))
+        wait(_SEEN_WITHIN, lambda: _lines(seen) >= _lines(committed))
     finally:
         for process in (writer, reader):
-            assert process.stdin is not None
-            process.stdin.close()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=5)
-            process.kill()
-            process.wait()
+            end(process)
     return span, ages_of(committed.read_text(), seen.read_text(), span.backfilled)
 
 
@@ -154,32 +143,8 @@ def _costs(span: Span, sizes: Sizes) -> tuple[Figure, ...]:
     )  # fmt: skip
 
 
-def _wait_for_history(dev: Dev, rows: int) -> None:
-    def published() -> bool:
-        manifest = read_manifest(dev.home.snapshot_folder)
-        return manifest is not None and manifest.rows("ai_audit_logs") >= rows
-
-    if not _wait(600, published):
-        raise BenchmarkError(f"the history was not published within 600 s:\n{dev.log_end()}")
-
-
-def _wait(seconds: float, done: Callable[[], bool]) -> bool:
-    until = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > until:
-            return False
-        time.sleep(1)
-    return True
-
-
 def _lines(file: Path) -> int:
     return file.read_bytes().count(b"\n") if file.exists() else 0
-
-
-def _python(module: str, *arguments: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], cwd=PROJECT_ROOT, env=environment, stdin=subprocess.PIPE
-    )
 
 
 def _short_retention(folder: Path) -> Path:

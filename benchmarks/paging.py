@@ -8,11 +8,9 @@ the played PagerDuty.
 """
 
 import secrets
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -22,12 +20,12 @@ import psycopg2
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets.simulate.drills import Drill, add_history, end_trouble
 from audit_assets.simulate.server_process import free_port
-from audit_assets.warehouse.snapshot import open_snapshot, read_manifest
+from audit_assets.warehouse.snapshot import open_snapshot
 from audit_assets_tests.fakes.providers import FakeProviders
 from audit_assets_tests.fakes.reading import Incident
 from benchmarks.figure import BenchmarkError, Figure, at_least, at_most, percentile, spread
 from benchmarks.home import Home, made_home, source, temporary_folder
-from benchmarks.serving import Dev, served
+from benchmarks.serving import Dev, end, served, started, wait
 from benchmarks.source_rows import fill
 
 _DAYS = 60
@@ -90,7 +88,7 @@ def measure(sizes: Sizes) -> tuple[Figure, ...]:
             },
         )
         with served(home, folder) as dev:
-            _wait_for_rows(dev, sizes.history + made)
+            dev.wait_for_rows(sizes.history + made)
             history = _backfilled(dev, url, fakes)
             with _live_rows(home, url, sizes.rate, folder):
                 began = _drilled(url, drills)
@@ -155,7 +153,7 @@ def _of(fakes: FakeProviders, drills: Sequence[Drill]) -> dict[str, Incident]:
 
 
 def _opened(fakes: FakeProviders, drills: Sequence[Drill]) -> dict[str, Incident]:
-    _wait(_PAGED_WITHIN, lambda: len(_of(fakes, drills)) == len(drills))
+    wait(_PAGED_WITHIN, lambda: len(_of(fakes, drills)) == len(drills))
     return _of(fakes, drills)
 
 
@@ -165,8 +163,8 @@ def _closed(dev: Dev, url: str, drills: Sequence[Drill], fakes: FakeProviders) -
         end_trouble(url, drill)
     today = datetime.now(UTC).date()
     backfill = dev.start_backfill([(today - timedelta(days=1)).isoformat(), today.isoformat()])
-    _wait(300, lambda: not dev.backfill_runs(backfill))
-    _wait(_PAGED_WITHIN, lambda: all(one.state == "resolved" for one in _of(fakes, drills).values()))
+    wait(300, lambda: not dev.backfill_runs(backfill))
+    wait(_PAGED_WITHIN, lambda: all(one.state == "resolved" for one in _of(fakes, drills).values()))
     return _of(fakes, drills)
 
 
@@ -184,24 +182,14 @@ def _figures(began: dict[str, float], opened: dict[str, Incident], closed: dict[
     )
 
 
-class _live_rows:  # noqa: N801 - used as a context
+@contextmanager
+def _live_rows(home: Home, url: str, rate: int, folder: Path) -> Generator[None]:
     """Made rows committed at the source by a process of its own, until the block ends."""
-
-    def __init__(self, home: Home, url: str, rate: int, folder: Path) -> None:
-        arguments = [url, str(rate), "86400", str(folder / "committed")]
-        self._command = [sys.executable, "-m", "benchmarks.committing", *arguments]
-        self._environment = home.environment
-
-    def __enter__(self) -> None:
-        self._process = subprocess.Popen(self._command, cwd=PROJECT_ROOT, env=self._environment, stdin=subprocess.PIPE)
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=5)
-        self._process.kill()
-        self._process.wait()
+    writer = started("benchmarks.committing", url, str(rate), "86400", str(folder / "committed"), home=home)
+    try:
+        yield
+    finally:
+        end(writer)
 
 
 def _nobody_waits(folder: Path) -> Path:
@@ -210,21 +198,3 @@ def _nobody_waits(folder: Path) -> Path:
     path = folder / "routing.yaml"
     path.write_text(text.replace("hold_until_drill: true", "hold_until_drill: false"))
     return path
-
-
-def _wait_for_rows(dev: Dev, rows: int) -> None:
-    def published() -> bool:
-        manifest = read_manifest(dev.home.snapshot_folder)
-        return manifest is not None and manifest.rows("ai_audit_logs") >= rows
-
-    if not _wait(600, published):
-        raise BenchmarkError(f"the history was not published within 600 s:\n{dev.log_end()}")
-
-
-def _wait(seconds: float, done: Callable[[], bool]) -> bool:
-    until = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > until:
-            return False
-        time.sleep(1)
-    return True

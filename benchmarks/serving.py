@@ -6,7 +6,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from audit_assets.settings import PROJECT_ROOT
+from audit_assets.warehouse.snapshot import read_manifest
 from benchmarks.figure import BenchmarkError
 from benchmarks.home import Home
 
@@ -118,6 +119,16 @@ class Dev:
             time.sleep(0.5)
         raise BenchmarkError(f"`audit dev` does not answer:\n{self.log_end()}")
 
+    def wait_for_rows(self, rows: int, within: float = 600.0) -> None:
+        """Raises BenchmarkError where fewer are published in time."""
+
+        def published() -> bool:
+            manifest = read_manifest(self.home.snapshot_folder)
+            return manifest is not None and manifest.rows("ai_audit_logs") >= rows
+
+        if not wait(within, published):
+            raise BenchmarkError(f"{rows:,} rows were not published within {within:.0f} s:\n{self.log_end()}")
+
     def log_end(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").strip().splitlines()[-12:])
 
@@ -142,6 +153,32 @@ def served(home: Home, folder: Path) -> Generator[Dev]:
         assert supervisor.stdin is not None
         supervisor.stdin.close()
         supervisor.wait(timeout=120)
+
+
+def started(module: str, *arguments: str, home: Home) -> subprocess.Popen[bytes]:
+    """A module of ours as a process that runs until `end`."""
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.Popen(command, cwd=PROJECT_ROOT, env=home.environment, stdin=subprocess.PIPE)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process that was `started`; one that watches its input may end by itself."""
+    assert process.stdin is not None
+    process.stdin.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=5)
+    process.kill()
+    process.wait()
+
+
+def wait(seconds: float, done: Callable[[], bool]) -> bool:
+    """Asks each second until it is `done`; False where it is not in time."""
+    until = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > until:
+            return False
+        time.sleep(1)
+    return True
 
 
 def disk_mb(folder: Path) -> dict[str, float]:
