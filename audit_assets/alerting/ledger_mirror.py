@@ -10,7 +10,7 @@ from sqlalchemy import Boolean, Column, Float, Integer, Table, func, select
 from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.instant import Instant
-from audit_assets.alerting.ledger import Ledger, alerts, deliveries, events
+from audit_assets.alerting.ledger import Ledger, alerts, deliveries, events, remediations
 from audit_assets.warehouse.schema import SCHEMA
 
 # Which columns are copied, and what they say. Left out is what only a deliverer needs: leases, and the plainer content.
@@ -67,12 +67,31 @@ MIRRORED: Mapping[Table, Mapping[str, str]] = {
         "first_attempt_at": "When it was first tried, UTC.",
         "ended_at": "When it was taken or given up, UTC.",
     },
+    remediations: {
+        "id": "The plan.",
+        "alert_key": "The episode it is about.",
+        "rule_id": "The rule.",
+        "capability": "What is to be disabled.",
+        "environment": "`live`, or `sim` for a drill, which is never sent.",
+        "action": "What is to be done.",
+        "reason": "Why, in the planner's words.",
+        "planned_by": "Who planned it.",
+        "planned_at": "When, UTC.",
+        "expires_at": "Until when it may be approved and sent, UTC.",
+        "approved_by": "Who approved it: somebody else.",
+        "approved_at": "When, UTC.",
+        "applied_by": "Who sent it.",
+        "applied_at": "When it was taken, UTC.",
+        "outcome": "What is known of it: sent, or why not; null before the first attempt.",
+        "said": "The other side's last word.",
+        "attempts": "How often it was sent.",
+    },
 }
 
 # `at` is a word of SQL's own in both engines.
 _NAMES_THERE = {"happened_at": "at"}
 
-# What was copied last, so that a ledger in which nothing happened costs three counts. Not for readers.
+# What was copied last, so that a ledger in which nothing happened costs a count a table. Not for readers.
 _COPIES = f"create table if not exists {SCHEMA}.ledger_copies (table_name varchar primary key, version varchar)"
 
 
@@ -133,8 +152,14 @@ def _version(connection: Connection, table: Table) -> str:
         ),
         events.name: (func.max(events.c.id),),
         deliveries.name: (func.max(deliveries.c.ended_at), func.sum(deliveries.c.attempts)),
+        remediations.name: (
+            func.max(remediations.c.planned_at),
+            func.count(remediations.c.approved_at),
+            func.sum(remediations.c.attempts),
+            func.count(remediations.c.applied_at),
+        ),
     }[table.name]
-    by = (deliveries.c.status,) if table is deliveries else ()
+    by = {deliveries.name: (deliveries.c.status,), remediations.name: (remediations.c.outcome,)}.get(table.name, ())
     rows = connection.execute(select(*by, func.count(), *moving).select_from(table).group_by(*by).order_by(*by)).all()
     columns = ",".join(MIRRORED[table])  # a new column is a new copy
     return hashlib.sha256(repr((columns, [tuple(row) for row in rows])).encode()).hexdigest()[:16]

@@ -28,6 +28,7 @@ _HELD = {
     "ai_audit_alerts": "One row per episode of a rule: since when, how far from usual, how it ended.",
     "ai_audit_alert_events": "What happened to each episode, in order; nothing is ever changed.",
     "ai_audit_alert_deliveries": "Who was told what, when, and what the provider said.",
+    "ai_audit_remediations": "What was planned against a runaway capability, who approved it, and what came of it.",
 }
 
 

@@ -39,7 +39,12 @@ _VERSIONS: dict[str, str] = {
     # The ledger's copies, by what they were copied from: see alerting/ledger_mirror.py.
     **{
         table: f"(select version from {SCHEMA}.ledger_copies where table_name = '{table}')"
-        for table in ("ai_audit_alerts", "ai_audit_alert_events", "ai_audit_alert_deliveries")
+        for table in (
+            "ai_audit_alerts",
+            "ai_audit_alert_events",
+            "ai_audit_alert_deliveries",
+            "ai_audit_remediations",
+        )
     },
 }
 _LATEST_RUNS = 5000

@@ -8,6 +8,7 @@ import pytest
 
 from audit_assets.alerting.ledger_mirror import MIRRORED, column_types, mirror_ledger
 from audit_assets.alerting.record import acknowledge
+from audit_assets.alerting.remediations import approve, plan
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
 from audit_assets.warehouse.snapshot import open_snapshot, publish
 from audit_assets_tests.alerting.made_ledger import NOON, Book, episode, judged, later
@@ -35,6 +36,9 @@ def mirrored(book: Book, warehouse: DuckDBWarehouse) -> tuple[str, ...]:
 
 def test_the_copy_holds_what_the_ledger_does(book: Book, warehouse: DuckDBWarehouse):
     book.record(judged(episode("chat"), episode("summary", 70.0)))
+    key = book.open()[0]
+    with book.ledger.transaction() as connection:
+        plan(connection, key, "p1", "alice", "a retry loop", NOON)
     book.record(judged(at=later(minutes=15)), now=later(minutes=16))
     book.record(judged(at=later(minutes=60)), now=later(minutes=61))
     assert mirrored(book, warehouse) == TABLES
@@ -56,8 +60,15 @@ def test_where_nothing_happened_nothing_is_written(book: Book, warehouse: DuckDB
     assert mirrored(book, warehouse) == TABLES, "empty tables are tables: a query on them finds no rows, not an error"
     assert mirrored(book, warehouse) == ()
     book.record(judged(episode()))
-    assert mirrored(book, warehouse) == TABLES
+    assert mirrored(book, warehouse) == ("ai_audit_alerts", "ai_audit_alert_events", "ai_audit_alert_deliveries")
     assert mirrored(book, warehouse) == ()
+    (key,) = book.open()
+    with book.ledger.transaction() as connection:
+        plan(connection, key, "p1", "alice", "a retry loop", NOON)
+    assert mirrored(book, warehouse) == ("ai_audit_alert_events", "ai_audit_remediations")
+    with book.ledger.transaction() as connection:
+        approve(connection, "p1", "bob", later(minutes=1))
+    assert mirrored(book, warehouse) == ("ai_audit_alert_events", "ai_audit_remediations")
 
 
 def test_a_figure_that_changes_in_an_open_episode_is_copied(book: Book, warehouse: DuckDBWarehouse):
@@ -134,6 +145,7 @@ def test_the_snapshot_writes_a_copy_again_only_where_it_changed(
     first = published()
     assert published() == first
     sqlite_book.record(judged(at=later(minutes=60)), now=later(minutes=61))
-    assert not set(published().values()) & set(first.values())
+    after = published()
+    assert [table for table in TABLES if after[table] == first[table]] == ["ai_audit_remediations"]
     with open_snapshot(folder, TABLES) as connection:
         assert connection.execute("select resolve_reason from analytics.ai_audit_alerts").fetchall() == [("cleared",)]

@@ -23,7 +23,7 @@ MARTS = {
     "ai_audit_workspace_counts",
     "ai_audit_workspace_stats",
 }
-COPIES = {"ai_audit_alerts", "ai_audit_alert_events", "ai_audit_alert_deliveries"}
+COPIES = {"ai_audit_alerts", "ai_audit_alert_events", "ai_audit_alert_deliveries", "ai_audit_remediations"}
 INGESTED = {"ai_audit_days", "ai_audit_logs", "ai_audit_rejects", "ai_audit_repair_diff", "ai_audit_sync_state"}
 
 
