@@ -9,6 +9,7 @@ from audit_assets.alerting.outbox import Delivery
 from audit_assets.alerting.outcome import Outcome
 from audit_assets.alerting.pagerduty_client import PagerDutyClient
 from audit_assets.alerting.slack_client import SlackClient
+from audit_assets.alerting.slack_words import UNCHANGEABLE
 
 CONSOLE = "console"  # the reference of what was said there and went nowhere
 
@@ -27,7 +28,7 @@ class SlackSender:
         if delivery.action in ("edit", "reply") and posted is None:
             return Outcome("sent", "its message was never at Slack")
         if delivery.action == "edit" and posted is not None:
-            return self._client.edit(posted, delivery.payload)
+            return _or_unchangeable(self._client.edit(posted, delivery.payload))
         thread = posted.partition(":")[2] if posted is not None and delivery.action == "reply" else None
         if delivery.maybe_taken and delivery.first_attempt_at is not None:
             # By its id, where one is known: the name of a channel is enough to write into it, and not to read it.
@@ -35,7 +36,15 @@ class SlackSender:
             found = self._client.find(place, delivery.id, delivery.first_attempt_at, thread)
             if found is not None and found.kind in ("sent", "retry", "uncertain"):
                 return found
-        return self._client.post(channel, delivery.payload, delivery.id, thread)
+        outcome = self._client.post(channel, delivery.payload, delivery.id, thread)
+        return _or_unchangeable(outcome) if delivery.action == "reply" else outcome
+
+
+def _or_unchangeable(outcome: Outcome) -> Outcome:
+    """Nobody is woken because somebody tidied up in Slack: a change to a message that is gone is done."""
+    if outcome.kind == "refused" and outcome.said.partition(":")[0] in UNCHANGEABLE:
+        return Outcome("sent", f"{outcome.said}: the message was deleted, or may not be changed")
+    return outcome
 
 
 class PagerDutySender:

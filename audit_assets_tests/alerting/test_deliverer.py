@@ -154,6 +154,21 @@ def test_what_is_refused_twice_is_given_up_and_told_on_the_other_channel(post: P
     assert post.fakes.incidents() == {}
 
 
+def test_a_message_that_somebody_deleted_wakes_nobody(post: Post):
+    post.opened("chat", "search")
+    post.deliver()
+    post.fakes.slack.forget_messages = True
+    post.opened("chat", "search", "summary", at=NOON)
+    post.deliver(timedelta(minutes=1))
+    post.cleared()
+    post.deliver()
+    assert {one.said for one in post.book.rows("deliveries") if one.action in ("edit", "reply")} == {
+        f"{word}: the message was deleted, or may not be changed" for word in ("message_not_found", "thread_not_found")
+    }
+    assert set(post.states()) == {"resolved"}
+    assert all("notice" not in one.dedup_key for one in post.fakes.incidents().values())
+
+
 def test_a_bad_token_is_told_on_the_other_channel_and_all_follows_once_it_is_mended(post: Post):
     post.fakes.slack.bad_token = True
     post.opened()

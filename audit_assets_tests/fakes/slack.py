@@ -26,6 +26,7 @@ class FakeSlack:
     bad_token: bool = False
     missing_history_scope: bool = False
     archived: set[str] = field(default_factory=set)  # ids
+    forget_messages: bool = False  # somebody deleted them
     _made: dict[str, str] = field(default_factory=dict)
     _last: int = 0
 
@@ -60,7 +61,7 @@ class FakeSlack:
         metadata, thread = body.get("metadata") or {}, body.get("thread_ts")
         if metadata and not (metadata.get("event_type") and isinstance(metadata.get("event_payload"), dict)):
             return _error("invalid_metadata_format")
-        if thread is not None and (channel, thread) not in messages:
+        if thread is not None and (self.forget_messages or (channel, thread) not in messages):
             return _error("thread_not_found")
         self._last = max(self._last + 1, time.time_ns() // 1000)
         ts = f"{self._last // 1_000_000}.{self._last % 1_000_000:06d}"
@@ -71,7 +72,7 @@ class FakeSlack:
 
     def _edit(self, channel: str, body: dict[str, Any], messages: Messages) -> Reply:
         ts = body.get("ts")
-        if (channel, ts) not in messages:
+        if self.forget_messages or (channel, ts) not in messages:
             return _error("message_not_found")
         content = {name: body[name] for name in CONTENT if name in body}
         done = {"kind": "edit", "at": time.time(), "channel": channel, "ts": ts, "content": content}
