@@ -9,6 +9,7 @@ from audit_assets.alerting.outbox import Delivery
 from audit_assets.alerting.outcome import Outcome
 from audit_assets.alerting.pagerduty_client import PagerDutyClient
 from audit_assets.alerting.slack_client import SlackClient
+from audit_assets.alerting.slack_console import rendered
 from audit_assets.alerting.slack_words import UNCHANGEABLE
 
 CONSOLE = "console"  # the reference of what was said there and went nowhere
@@ -58,7 +59,7 @@ class PagerDutySender:
 
 
 class ConsoleSender:
-    """Says on the console what would be sent; for places without tokens."""
+    """Says on the console what would be sent, and shows a message as Slack would; for places without tokens."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -70,6 +71,8 @@ class ConsoleSender:
         self._console.print(
             f"→ {delivery.target} {delivery.action}: {said}", markup=False, highlight=False, soft_wrap=True
         )
+        if delivery.action == "post":
+            self._console.print(rendered(delivery.payload), crop=False)
         return Outcome("sent", "written to the console", CONSOLE)
 
 
