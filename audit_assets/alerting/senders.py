@@ -1,6 +1,6 @@
 """The outbox's rows to Slack, PagerDuty or, where no token is set, the console."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from rich.console import Console
 
@@ -10,7 +10,7 @@ from audit_assets.alerting.outcome import Outcome
 from audit_assets.alerting.pagerduty_client import PagerDutyClient
 from audit_assets.alerting.slack_client import SlackClient
 from audit_assets.alerting.slack_console import rendered
-from audit_assets.alerting.slack_words import UNCHANGEABLE
+from audit_assets.alerting.slack_words import EDIT_IS_MOOT, REPLY_IS_MOOT
 
 CONSOLE = "console"  # the reference of what was said there and went nowhere
 
@@ -29,7 +29,7 @@ class SlackSender:
         if delivery.action in ("edit", "reply") and posted is None:
             return Outcome("sent", "its message was never at Slack")
         if delivery.action == "edit" and posted is not None:
-            return _or_unchangeable(self._client.edit(posted, delivery.payload))
+            return _or_gone(self._client.edit(posted, delivery.payload), EDIT_IS_MOOT)
         thread = posted.partition(":")[2] if posted is not None and delivery.action == "reply" else None
         if delivery.maybe_taken and delivery.first_attempt_at is not None:
             # By its id, where one is known: the name of a channel is enough to write into it, and not to read it.
@@ -38,12 +38,13 @@ class SlackSender:
             if found is not None and found.kind in ("sent", "retry", "uncertain"):
                 return found
         outcome = self._client.post(channel, delivery.payload, delivery.id, thread)
-        return _or_unchangeable(outcome) if delivery.action == "reply" else outcome
+        return _or_gone(outcome, REPLY_IS_MOOT) if delivery.action == "reply" else outcome
 
 
-def _or_unchangeable(outcome: Outcome) -> Outcome:
-    """Nobody is woken because somebody tidied up in Slack: a change to a message that is gone is done."""
-    if outcome.kind == "refused" and outcome.said.partition(":")[0] in UNCHANGEABLE:
+def _or_gone(outcome: Outcome, words: Collection[str]) -> Outcome:
+    """Nobody is woken because somebody tidied up in Slack: a change to a message that is gone is done. Whether its
+    channel takes messages is for the next post to say."""
+    if outcome.kind in ("refused", "parked") and outcome.said.partition(":")[0] in words:
         return Outcome("sent", f"{outcome.said}: the message was deleted, or may not be changed")
     return outcome
 

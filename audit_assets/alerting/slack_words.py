@@ -18,13 +18,15 @@ _PARKED = frozenset(
     }
 )
 # A message that somebody deleted, or a workspace in which nobody may change one: no fault of what is to be told.
-UNCHANGEABLE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"})
+REPLY_IS_MOOT = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"})
+# A message is changed by its channel's id: one that is not found is not the channel that is posted to by name.
+EDIT_IS_MOOT = REPLY_IS_MOOT | {"channel_not_found"}
 # Another message may be taken where this one is not. A message or thread that is gone is of this kind.
 _REFUSED = frozenset(
     {
         *("invalid_blocks", "invalid_blocks_format", "invalid_attachments", "msg_too_long", "no_text"),
         *("too_many_attachments", "msg_blocks_too_long", "metadata_too_large", "metadata_must_be_sent_from_app"),
-        *UNCHANGEABLE,
+        *REPLY_IS_MOOT,
         *("cannot_reply_to_message", "invalid_arguments", "invalid_json", "json_not_object"),
     }
 )

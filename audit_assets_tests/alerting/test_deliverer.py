@@ -169,6 +169,17 @@ def test_a_message_that_somebody_deleted_wakes_nobody(post: Post):
     assert all("notice" not in one.dedup_key for one in post.fakes.incidents().values())
 
 
+def test_a_message_whose_channel_is_gone_holds_nothing_up(post: Post):
+    post.opened()
+    post.deliver()
+    post.fakes.slack.channels = {"#ai-copilot-ops": "C0ANOTHER1"}  # made anew, under the same name
+    post.cleared()
+    post.opened("search", at=post.at + timedelta(hours=2))
+    post.deliver()
+    assert {one.channel for one in post.fakes.reading().posts} == {"C0COPILOT1", "C0ANOTHER1"}
+    assert sorted(post.states()) == ["open", "resolved"]
+
+
 def test_a_bad_token_is_told_on_the_other_channel_and_all_follows_once_it_is_mended(post: Post):
     post.fakes.slack.bad_token = True
     post.opened()
