@@ -11,10 +11,9 @@ from typing import Any
 from sqlalchemy import Row, or_, select, update
 from sqlalchemy.engine import Connection
 
-from audit_assets.alerting import outbox, record
+from audit_assets.alerting import notices, outbox, record
 from audit_assets.alerting.asking import EVERY, Question, questions
 from audit_assets.alerting.ledger import Ledger, alerts, deliveries, targets
-from audit_assets.alerting.outbox import Entry
 from audit_assets.alerting.outcome import Outcome
 from audit_assets.alerting.pagerduty_incidents import Acknowledgement, PagerDutyIncidents
 from audit_assets.alerting.slack_text import quoted
@@ -120,8 +119,6 @@ def _speaks(connection: Connection, routing: Routing, now: datetime) -> None:
 
 
 def _notice(connection: Connection, said: str, about: str, routing: Routing, now: datetime) -> None:
-    target = next((f"slack:{route.slack}" for route in routing.routes.values() if route.slack is not None), None)
+    target = notices.first_channel(routing)
     if target is not None:
-        text = {"text": f"AI audit alerts: acknowledgements {said}"}
-        stream = f"ai-audit/notice/{READING}|{target}"
-        outbox.enqueue(connection, Entry(stream, target, "notice", "delivery", about, text), now)
+        notices.put(connection, f"ai-audit/notice/{READING}", target, f"acknowledgements {said}", about, now)

@@ -15,9 +15,9 @@ from typing import Protocol
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from audit_assets.alerting import outbox, pagerduty_event, silences
+from audit_assets.alerting import notices, outbox, silences
 from audit_assets.alerting.ledger import Ledger, deliveries, targets
-from audit_assets.alerting.outbox import Delivery, Entry
+from audit_assets.alerting.outbox import Delivery
 from audit_assets.alerting.outcome import Outcome
 from audit_assets.alerting.reconciling import beat, reconcile
 from audit_assets.alerting.reminders import remind
@@ -134,32 +134,27 @@ def _tell_elsewhere(
     target = _other(delivery.target, routing)
     if target is None:
         return
-    text = f"AI audit alerts: a message of {delivery.rule_id} to {delivery.target} {said}"
-    stream = f"ai-audit/notice/{delivery.target}"
-    payload = {"text": text} if target.startswith("slack:") else pagerduty_event.notice(stream, text)
-    outbox.enqueue(connection, Entry(f"{stream}|{target}", target, "notice", delivery.rule_id, about, payload), now)
+    told = f"a message of {delivery.rule_id} to {delivery.target} {said}"
+    notices.put(connection, _about(delivery.target), target, told, about, now, rule_id=delivery.rule_id)
 
 
 def _speaks_again(connection: Connection, target: str, since: datetime, routing: Routing, now: datetime) -> None:
-    other = _other(target, routing)
-    stream = f"ai-audit/notice/{target}"
-    if other is None or outbox.first_of(connection, f"{stream}|{other}", "notice") is None:
+    other, key = _other(target, routing), _about(target)
+    if other is None or outbox.first_of(connection, notices.stream_of(key, other), "notice") is None:
         return
-    text = f"AI audit alerts: {target} takes messages again, after {length(now - since)}; what waited is being sent"
-    payload = {"text": text} if other.startswith("slack:") else pagerduty_event.resolve(stream)
-    about = f"again/{since.isoformat()}"
-    outbox.enqueue(connection, Entry(f"{stream}|{other}", other, "notice", "delivery", about, payload), now)
+    said = f"{target} takes messages again, after {length(now - since)}; what waited is being sent"
+    notices.put(connection, key, other, said, f"again/{since.isoformat()}", now, is_over=True)
+
+
+def _about(target: str) -> str:
+    """The key of what is told about a target."""
+    return f"ai-audit/notice/{target}"
 
 
 def _other(target: str, routing: Routing) -> str | None:
     """The first service where a channel of Slack takes nothing; the first channel for everything else. A ticket that
     no channel can be told of wakes nobody."""
-    for route in routing.routes.values():
-        if target.startswith("slack:") and route.pagerduty is not None:
-            return f"pagerduty:{route.pagerduty.service}"
-        if not target.startswith("slack:") and route.slack is not None:
-            return f"slack:{route.slack}"
-    return None
+    return notices.first_service(routing) if target.startswith("slack:") else notices.first_channel(routing)
 
 
 def waiting(connection: Connection) -> Mapping[str, int]:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from audit_assets.alerting.http_answer import Answer, is_success, json_object, kind_of_status, retry_after, short_line
-from audit_assets.alerting.http_post import Body, fetched, posted
+from audit_assets.alerting.http_request import Body, fetched, posted
 from audit_assets.alerting.outcome import Outcome
 
 # Cloud's search knows a new issue after seconds, sometimes minutes; looked for sooner, it would be filed again.

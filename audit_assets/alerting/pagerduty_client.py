@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import SecretStr
 
 from audit_assets.alerting.http_answer import Answer, is_success, json_object, kind_of_status, retry_after, short_line
-from audit_assets.alerting.http_post import Body, posted
+from audit_assets.alerting.http_request import Body, posted
 from audit_assets.alerting.outcome import Outcome
 
 EVENTS_URL = "https://events.pagerduty.com"

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from pydantic import SecretStr
 
 from audit_assets.alerting.http_answer import Answer, is_success, json_object, kind_of_status, retry_after, short_line
-from audit_assets.alerting.http_post import fetched
+from audit_assets.alerting.http_request import fetched
 from audit_assets.alerting.outcome import Outcome
 from audit_assets.alerting.outside_text import shown
 from audit_assets.settings import Settings

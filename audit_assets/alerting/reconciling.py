@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import insert, select, update
 from sqlalchemy.engine import Connection
 
-from audit_assets.alerting import outbox, pagerduty_event, record
+from audit_assets.alerting import notices, outbox, record
 from audit_assets.alerting.ledger import heartbeats
-from audit_assets.alerting.outbox import Entry
 from audit_assets.alerting.watchdog import DELIVERER, PATIENCE
 from audit_assets.alerting.wording import length
 from audit_assets.rules.routing import Routing
@@ -35,30 +34,17 @@ def reconcile(connection: Connection, routing: Routing, now: datetime) -> None:
     if last is None or since is None:  # nothing was ever judged, or nobody has looked: there is nothing to miss
         return
     is_silent = now - max(last, since) > PATIENCE
-    for target in _targets(routing):
-        stream = f"{_NOTICE}|{target}"
-        told = outbox.unclosed(connection, stream)
+    about = last.isoformat()
+    for target in filter(None, (notices.first_service(routing), notices.first_channel(routing))):
+        told = outbox.unclosed(connection, notices.stream_of(_NOTICE, target))
         if is_silent and not told:
             said = f"no rule was judged for {length(now - last)}: look at the runs of audit_sync and audit_judge"
-            _put(connection, target, "notice", said, last, now)
+            notices.put(connection, _NOTICE, target, said, about, now, rule_id="judging")
         elif told and not is_silent and last > told[-1].created_at:
-            _put(connection, target, "resolve", "rules are judged again", last, now)
-
-
-def _put(connection: Connection, target: str, action: str, said: str, last: datetime, now: datetime) -> None:
-    text = f"AI audit alerts: {said}"
-    payload = {"text": text}
-    if target.startswith("pagerduty:"):
-        payload = pagerduty_event.resolve(_NOTICE) if action == "resolve" else pagerduty_event.notice(_NOTICE, text)
-    stream, about = f"{_NOTICE}|{target}", last.isoformat()
-    outbox.enqueue(connection, Entry(stream, target, action, "judging", about, payload), now)
-
-
-def _targets(routing: Routing) -> list[str]:
-    """The first service and the first channel there is."""
-    services = (f"pagerduty:{route.pagerduty.service}" for route in routing.routes.values() if route.pagerduty)
-    channels = (f"slack:{route.slack}" for route in routing.routes.values() if route.slack)
-    return [found for found in (next(services, None), next(channels, None)) if found is not None]
+            said = "rules are judged again"
+            notices.put(
+                connection, _NOTICE, target, said, about, now, rule_id="judging", action="resolve", is_over=True
+            )
 
 
 def _looked(connection: Connection, name: str) -> datetime | None:

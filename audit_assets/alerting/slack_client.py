@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from pydantic import SecretStr
 
 from audit_assets.alerting.http_answer import Answer, is_success, json_object, kind_of_status, retry_after, short_line
-from audit_assets.alerting.http_post import Body, posted
+from audit_assets.alerting.http_request import Body, posted
 from audit_assets.alerting.outcome import Outcome
 from audit_assets.alerting.slack_words import FAILED_MIDWAY, kind_of_word, kind_of_word_when_looking
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from audit_assets.alerting.http_answer import Answer, is_success, json_object, kind_of_status, retry_after, short_line
-from audit_assets.alerting.http_post import Body, posted
+from audit_assets.alerting.http_request import Body, posted
 from audit_assets.alerting.outcome import Outcome
 
 _SHORTEST_SECRET = 8  # a path of fewer characters hides nothing, and is a word of many an answer
