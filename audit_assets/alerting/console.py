@@ -51,7 +51,11 @@ def print_findings(
 
     Where the output cannot hold a character (an ASCII log), it is written as an escape: no message is lost.
     """
-    message = render_verdicts(verdicts, rule_set, links, now)
+    print_whole(console, render_verdicts(verdicts, rule_set, links, now))
+
+
+def print_whole(console: Console, message: RenderableType) -> None:
+    """Writes `message` as it is, lines longer than the console included; what the output cannot hold as an escape."""
     encoding = console.encoding
     if encoding.startswith("utf"):
         console.print(message, crop=False)
@@ -107,7 +111,7 @@ def _by_window(findings: Iterable[Finding]) -> list[Finding]:
 def _name(rule: Rule, finding: Finding) -> str:
     names = wording.subject(rule, finding)
     aside = finding.environment not in (None, "live")
-    return f"[DRILL] {names}" if aside else names
+    return f"{wording.DRILL}{names}" if aside else names
 
 
 def _how_much(rule: Rule, finding: Finding) -> Text:

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.instant import Instant
 from audit_assets.alerting.ledger import Ledger, alerts, deliveries, events, remediations
+from audit_assets.warehouse.duckdb import in_one_commit
 from audit_assets.warehouse.schema import SCHEMA
 
 # Which columns are copied, and what they say. Left out is what only a deliverer needs: leases, and the plainer content.
@@ -104,17 +105,12 @@ def mirror_ledger(ledger: Ledger, warehouse: duckdb.DuckDBPyConnection) -> Mappi
         versions = {table.name: _version(connection, table) for table in MIRRORED}
         stale = [table for table in MIRRORED if held.get(table.name) != versions[table.name]]
         fresh = {table.name: _rows(connection, table) for table in stale}
-    warehouse.execute("begin transaction")
-    try:
+    with in_one_commit(warehouse):
         for name, rows in fresh.items():
             warehouse.register("fresh_rows", rows)
             warehouse.execute(f"create or replace table {SCHEMA}.{name} as select * from fresh_rows")
             warehouse.execute(f"insert or replace into {SCHEMA}.ledger_copies values (?, ?)", [name, versions[name]])
             warehouse.unregister("fresh_rows")
-        warehouse.execute("commit")
-    except BaseException:
-        warehouse.execute("rollback")
-        raise
     return {name: rows.num_rows for name, rows in fresh.items()}
 
 

@@ -18,8 +18,6 @@ SUMMARY_LONGEST = 1024
 TITLE_LONGEST = 255
 CONTRIBUTORS = 5
 
-_DRILL = "[DRILL] "
-
 
 def trigger(story: Story, told: Told) -> dict[str, Any]:
     """Opens the incident of `told`, or brings it up to date."""
@@ -131,7 +129,7 @@ def _event(
         **({"client_url": client_url} if client_url else {}),
         **({"links": leading} if leading else {}),
         "payload": {
-            "summary": _cut(f"{_DRILL if environment == 'sim' else ''}{summary}", SUMMARY_LONGEST),
+            "summary": _cut(f"{wording.DRILL if environment == 'sim' else ''}{summary}", SUMMARY_LONGEST),
             "source": f"ai-audit/{shown(environment)}",
             "severity": rule.severity,
             "timestamp": _instant(at),

@@ -1,6 +1,6 @@
 """A message that stays open is answered in its thread now and then, where its route asks for that."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
@@ -23,13 +23,15 @@ def remind(connection: Connection, routing: Routing, now: datetime) -> None:
     posted = (deliveries.c.action == "post", deliveries.c.status == "sent", deliveries.c.target.in_(every))
     silenced = silences_at(connection, now)
     for post in connection.execute(select(deliveries).where(*posted, is_open.exists())).all():
-        turn = (now - post.ended_at) // (every[post.target] or timedelta.max)
+        turn = (now - post.ended_at) // every[post.target]
+        if turn < 1:
+            continue
         waiting = [
             one for one in record.of_group(connection, post.group_key)
             if one.told.state != "resolved" and one.told.acknowledged_at is None and not one.told.is_drill
             and not any(silence.covers(one.rule_id, one.told) for silence in silenced)
         ]  # fmt: skip
-        if turn >= 1 and waiting:
+        if waiting:
             text = reminder([one.told for one in waiting], now)
             about = f"reminder/{turn}"
             entry = Entry(post.stream, post.target, "reply", post.rule_id, about, text, group_key=post.group_key)

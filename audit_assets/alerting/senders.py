@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Mapping
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.text import Text
 
+from audit_assets.alerting.console import print_whole
 from audit_assets.alerting.deliverer import Sender
 from audit_assets.alerting.outbox import Delivery
 from audit_assets.alerting.outcome import Outcome
@@ -69,11 +71,8 @@ class ConsoleSender:
         text = delivery.payload.get("title") or delivery.payload.get("text")
         text = text or delivery.payload.get("payload", {}).get("summary")
         said = text or f"{delivery.payload.get('event_action', delivery.action)} {delivery.alert_key or ''}"
-        self._console.print(
-            f"→ {delivery.target} {delivery.action}: {said}", markup=False, highlight=False, soft_wrap=True
-        )
-        if delivery.action == "post":
-            self._console.print(rendered(delivery.payload), crop=False)
+        line = Text(f"→ {delivery.target} {delivery.action}: {said}", no_wrap=True, overflow="ignore")
+        print_whole(self._console, Group(line, rendered(delivery.payload)) if delivery.action == "post" else line)
         return Outcome("sent", "written to the console", CONSOLE)
 
 

@@ -35,7 +35,6 @@ CONTRIBUTORS = 5
 KEY_LONGEST = 255
 TAKERS, NAMED = 4, 3  # people who acknowledged, and episodes named of each
 ACKNOWLEDGED = "Acknowledged by "
-DRILL = "[DRILL] "
 
 
 def message(story: Story) -> dict[str, Any]:
@@ -109,12 +108,12 @@ def _worst(story: Story) -> Told:
 
 
 def _title(story: Story) -> str:
-    return f"{DRILL if story.is_drill else ''}{'Resolved: ' if story.is_over else ''}{story.rule.title}"
+    return f"{wording.DRILL if story.is_drill else ''}{'Resolved: ' if story.is_over else ''}{story.rule.title}"
 
 
 def _drill(story: Story, told: Told) -> str:
     """The mark of a drill among episodes that are none; where all are, the title has it."""
-    return DRILL if told.is_drill else ""
+    return wording.DRILL if told.is_drill else ""
 
 
 def _text(story: Story) -> str:

@@ -17,8 +17,6 @@ LISTED = 9  # besides the worst; the rest is counted
 CONTRIBUTORS = 5
 NAMED = 100  # capabilities a program is told by name
 
-_DRILL = "[DRILL] "
-
 
 def opening(story: Story, group_key: str) -> dict[str, Any]:
     """A new ticket: title, text and links, and what a program needs to sort it. `group_key` is the same for its end."""
@@ -63,7 +61,7 @@ def _title(story: Story) -> str:
     worst = story.told[0]
     much = "" if story.is_over else wording.delta(worst) or wording.amount(story.rule, worst, worst.value)
     more = f" and {len(story.told) - 1:,} more" if len(story.told) > 1 else ""
-    mark = f"{_DRILL if story.is_drill else ''}{'Resolved: ' if story.is_over else ''}"
+    mark = f"{wording.DRILL if story.is_drill else ''}{'Resolved: ' if story.is_over else ''}"
     said = f"{mark}{story.rule.title}: {wording.subject(story.rule, worst)}{f', {much}' if much else ''}{more}"
     return said if len(said) <= TITLE_LONGEST else f"{said[: TITLE_LONGEST - 1]}…"
 

@@ -15,6 +15,7 @@ from audit_assets.rules.facts import TABLES
 from audit_assets.rules.model import Figures, Rule, Unit
 
 EVERYTHING = "all capabilities"
+DRILL = "[DRILL] "  # before what is told of one
 
 _SIGNS = {">": "above", ">=": "at least", "<": "below", "<=": "at most"}
 _UNREADABLE = 1e15

@@ -128,8 +128,10 @@ def _severity(rule: Rule | None, verdict: Verdict) -> AssetCheckSeverity:
 
 
 def _sentence(rule: Rule | None, verdict: Verdict) -> str:
-    if isinstance(verdict, Failure) or rule is None:
-        return verdict.message if isinstance(verdict, Failure) else "its file does not load"
+    if isinstance(verdict, Failure):
+        return verdict.message
+    if rule is None:
+        return "its file does not load"
     if verdict.not_ready:
         return f"not ready while {', '.join(verdict.not_ready)} fires; what was open stays open"
     if not verdict.episodes:

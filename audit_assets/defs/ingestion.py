@@ -42,6 +42,11 @@ def _schema(table: str) -> dict[str, Any]:
         TableColumn(name, kind, description=told.get(name, {}).get("description") or None)
         for name, kind in TABLES[table].items()
     ]
+    return table_told(table, columns)
+
+
+def table_told(table: str, columns: list[TableColumn]) -> dict[str, Any]:
+    """What the UI is told of a table of the warehouse: its name there, and its columns."""
     return _columns(columns) | {"dagster/table_name": f"warehouse.{SCHEMA}.{table}"}
 
 

@@ -11,17 +11,15 @@ from dagster import (
     MaterializeResult,
     MetadataValue,
     TableColumn,
-    TableSchema,
     multi_asset,
 )
 
 from audit_assets.alerting.ledger import LedgerError
 from audit_assets.alerting.ledger_mirror import MIRRORED, column_types, mirror_ledger
-from audit_assets.defs.ingestion import OWNERS
+from audit_assets.defs.ingestion import OWNERS, table_told
 from audit_assets.defs.publishing import SNAPSHOT
 from audit_assets.defs.resources import Surroundings
 from audit_assets.warehouse.protocol import WarehouseError
-from audit_assets.warehouse.schema import SCHEMA
 from audit_assets.warehouse.snapshot import publish
 
 _HELD = {
@@ -42,17 +40,13 @@ def _copies() -> list[AssetSpec]:
             kinds={"duckdb", "table"},
             owners=OWNERS,
             description=f"{_HELD[table.name]} A copy of the alert ledger, made after the rules were judged.",
-            metadata={
-                "dagster/table_name": f"warehouse.{SCHEMA}.{table.name}",
-                "dagster/column_schema": MetadataValue.table_schema(
-                    TableSchema(
-                        [
-                            TableColumn(name, kind, description=MIRRORED[table][name])
-                            for name, kind in column_types(table).items()
-                        ]
-                    )
-                ),
-            },
+            metadata=table_told(
+                table.name,
+                [
+                    TableColumn(name, kind, description=MIRRORED[table][name])
+                    for name, kind in column_types(table).items()
+                ],
+            ),
         )
         for table in MIRRORED
     ]

@@ -131,14 +131,14 @@ class DuckDBWriter:
     def load(
         self, incoming: Incoming, window: DayWindow, terms: LoadTerms, run_after: Callable[[Load], SyncRun]
     ) -> Load:
-        with self._transaction():
+        with in_one_commit(self.connection):
             load = load_rows(self.connection, incoming, window, terms)
             self._record(run_after(load))
         return load
 
     def load_new(self, incoming: Incoming, span: DayWindow, run_after: Callable[[Load], SyncRun]) -> Load | None:
         try:
-            with self._transaction():
+            with in_one_commit(self.connection):
                 load = insert_new(self.connection, incoming, span)
                 self._record(run_after(load))
         except NotAllNewError:
@@ -146,7 +146,7 @@ class DuckDBWriter:
         return load
 
     def record(self, run: SyncRun) -> None:
-        with self._transaction():
+        with in_one_commit(self.connection):
             self._record(run)
 
     def _record(self, run: SyncRun) -> None:
@@ -175,7 +175,7 @@ class DuckDBWriter:
         return tuple(day for (day,) in found)
 
     def refuse_doubles(self, sync_id: str, mode: str, synced_at: datetime) -> Load:
-        with self._transaction():
+        with in_one_commit(self.connection):
             return refuse_doubles(self.connection, sync_id, mode, synced_at)
 
     def gone_ids(self, sync_id: str) -> tuple[str, ...]:
@@ -208,16 +208,18 @@ class DuckDBWriter:
         ).fetchall()
         return tuple(day for (day,) in found)
 
-    @contextmanager
-    def _transaction(self) -> Generator[None]:
-        self.connection.execute("begin transaction")
-        try:
-            yield
-            self.connection.execute("commit")
-        except BaseException:
-            with suppress(duckdb.Error):  # a failed commit has already rolled back
-                self.connection.execute("rollback")
-            raise
+
+@contextmanager
+def in_one_commit(connection: duckdb.DuckDBPyConnection) -> Generator[None]:
+    """All of what the block does, or nothing."""
+    connection.execute("begin transaction")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        with suppress(duckdb.Error):  # a failed commit has already rolled back
+            connection.execute("rollback")
+        raise
 
 
 def told_error(error: duckdb.Error, path: Path) -> WarehouseError | None:

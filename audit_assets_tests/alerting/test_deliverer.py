@@ -391,3 +391,12 @@ def test_without_tokens_all_is_said_on_the_console(post: Post):
     assert f"→ {OPS_CHANNEL} post: " in said
     assert f"→ {PAGER} trigger: " in said
     assert not post.fakes.reading().requests
+
+
+def test_a_log_that_holds_ascii_alone_loses_no_message(post: Post):
+    post.slack = post.pagerduty = None
+    log = io.BytesIO()
+    post.console = Console(file=io.TextIOWrapper(log, encoding="ascii"), width=100)
+    post.opened()
+    assert post.deliver().sent == 2
+    assert b"slack:#ai-copilot-ops post: AI Copilot Audit Spike" in log.getvalue()
