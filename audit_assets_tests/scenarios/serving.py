@@ -134,7 +134,7 @@ class Dev:
         tree = self.tree()
         self.process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=40)
+            self.process.wait(timeout=60)
         _, alive = psutil.wait_procs(tree[1:], timeout=5)
         return [one for one in tree[:1] if self.process.returncode is None] + [one for one in alive if _lives(one)]
 
