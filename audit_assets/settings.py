@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+DASHBOARDS_PORT = 8050
 
 _CHANNEL = r"^(#[a-z0-9][a-z0-9_-]{0,78}|[CG][A-Z0-9]{7,})$"
 
@@ -71,6 +72,9 @@ class Settings(BaseSettings):
     )
     routing_file: ProjectPath = Field(
         PROJECT_ROOT / "observability/alerts/routing.yaml", validation_alias="AI_AUDIT_ROUTING"
+    )
+    dashboards_folder: ProjectPath = Field(
+        PROJECT_ROOT / "observability/dashboards/ai-audit", validation_alias="AI_AUDIT_DASHBOARDS"
     )
     configured_ledger_url: SecretStr | None = Field(None, validation_alias="AI_AUDIT_LEDGER_URL")
     dashboard_url: str = Field("", validation_alias="AI_AUDIT_DASHBOARD_URL")

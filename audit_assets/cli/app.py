@@ -9,8 +9,9 @@ from audit_assets.alerting.ledger import LedgerError
 from audit_assets.alerting.outside_text import shown
 from audit_assets.alerting.remediation import RemediationError
 from audit_assets.alerting.silences import SilenceError
-from audit_assets.cli import alerts, drilling, remediation, rules, serving, source, syncing, watching
+from audit_assets.cli import alerts, dashboards, drilling, remediation, rules, serving, source, syncing, watching
 from audit_assets.cli.screen import FAILED, WRONG_USAGE, err
+from audit_assets.dashboards.load import DefinitionError
 from audit_assets.ingest.mirror import MirrorError
 from audit_assets.ingest.policy import PolicyError
 from audit_assets.ingest.source_error import SourceError
@@ -47,10 +48,11 @@ app.add_typer(rules.rules_app, name="rules", rich_help_panel="Alerts")
 app.add_typer(alerts.alerts_app, name="alerts", rich_help_panel="Alerts")
 app.add_typer(remediation.remediate_app, name="remediate", rich_help_panel="Alerts")
 app.command("watchdog", rich_help_panel="Alerts")(watching.watchdog)
+app.add_typer(dashboards.dashboards_app, name="dashboards", rich_help_panel="Dashboards")
 app.command("demo", rich_help_panel="Serving")(serving.demo)
 app.command("dev", rich_help_panel="Serving")(serving.dev)
 
-_WRONG_USAGE = (SettingsError, PolicyError, WindowError, CalendarError, RoutingError, SilenceError, RemediationError)
+_WRONG_USAGE = (SettingsError, PolicyError, WindowError, CalendarError, RoutingError, SilenceError, RemediationError, DefinitionError)
 _FAILED = (
     MirrorError,
     SourceError,

@@ -77,8 +77,8 @@ class ReplacedFile(_Frozen):
 
 
 class Manifest(_Frozen):
-    """Which files make up the snapshot, and which left it lately. Times are UTC; `watermark` is how far the source has
-    been read."""
+    """Which files make up the snapshot, and which left it lately; `views` are the models that are views, by their SQL.
+    Times are UTC; `watermark` is how far the source has been read."""
 
     snapshot_id: str
     warehouse_id: str
@@ -88,6 +88,7 @@ class Manifest(_Frozen):
     watermark: datetime | None
     columns: dict[str, dict[str, str]]
     files: dict[str, tuple[SnapshotFile, ...]]
+    views: dict[str, str] = {}
     replaced: tuple[ReplacedFile, ...]
 
     def paths(self) -> set[str]:
@@ -160,6 +161,7 @@ def publish(
         watermark=synced[2],
         columns=columns,
         files=files,
+        views=_views(connection),
         replaced=tuple(file for file in replaced if now - file.at <= KEEP_REPLACED),
     )
     _swap(folder, manifest)
@@ -186,25 +188,35 @@ def sweep(folder: Path, now: datetime) -> int:
     return len(orphans)
 
 
-def open_snapshot(folder: Path, tables: Iterable[str] | None = None) -> duckdb.DuckDBPyConnection:
+def open_snapshot(
+    folder: Path, tables: Iterable[str] | None = None, days: tuple[date, date] | None = None
+) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB (time zone UTC) with a view a table in schema `analytics`, as of the current manifest.
 
-    The files behind it stay readable for ten minutes after the next publishing: open one per task, not per process.
-    Raises SnapshotError where nothing has been published.
+    With `days` (UTC, both included) it holds no other days of the tables that have a file a day. The files behind it
+    stay readable for ten minutes after the next publishing: open one per task, not per process. Raises SnapshotError
+    where nothing has been published.
     """
     manifest = read_manifest(folder)
     if manifest is None:
         raise SnapshotError("nothing has been published yet: run `make demo`, or `audit sync` and `audit build`")
     connection = duckdb.connect(config={"threads": 2})
     connection.execute(f"set TimeZone = 'UTC'; create schema {SCHEMA}")
-    wanted = set(manifest.files) if tables is None else set(tables) & set(manifest.files)
-    for table in sorted(wanted):
-        connection.execute(_view(folder, manifest, table))
+    wanted = {*manifest.files, *manifest.views} if tables is None else set(tables)
+    read = wanted | ({"ai_audit_logs"} if wanted & set(manifest.views) else set())
+    for table in sorted(read & set(manifest.files)):
+        connection.execute(_view(folder, manifest, table, days))
+    for name in sorted(wanted & set(manifest.views)):
+        connection.execute(manifest.views[name])
     return connection
 
 
-def _view(folder: Path, manifest: Manifest, table: str) -> str:
-    paths = [str(folder / file.path) for file in manifest.files[table]]
+def _view(folder: Path, manifest: Manifest, table: str, days: tuple[date, date] | None) -> str:
+    paths = [
+        str(folder / file.path)
+        for file in manifest.files[table]
+        if days is None or file.day is None or days[0] <= file.day <= days[1]
+    ]
     columns = manifest.columns[table]
     if not paths:
         typed = columns if table not in PER_DAY else {**columns, "date": "date"}
@@ -227,6 +239,14 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
         " and table_name not like '%__dbt_%' order by table_name"
     ).fetchall()
     return [name for (name,) in found]
+
+
+def _views(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The staging model over raw rows: readers see them typed as the marts do, from one text."""
+    found = connection.execute(
+        f"select view_name, sql from duckdb_views() where schema_name = '{SCHEMA}' and view_name = 'stg_ai_audit_logs'"
+    ).fetchall()
+    return dict(found)
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:

@@ -1,0 +1,106 @@
+// What the pages do in the browser: the address is the state, so filters, dates and charts only ever change the address.
+(function () {
+  "use strict";
+
+  function go(href) {
+    const to = new URL(href, window.location.href);
+    if (to.origin !== window.location.origin) {
+      window.location.assign(to);
+      return;
+    }
+    window.history.pushState({}, "", to);
+    window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
+    if (to.pathname !== here) {
+      document.getElementById("right-side")?.scrollTo(0, 0);
+    }
+    here = to.pathname;
+  }
+  let here = window.location.pathname;
+
+  // Links within the pages are followed without loading all scripts again; those of the tabs carry the range on.
+  document.addEventListener("click", (event) => {
+    if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    const link = event.target.closest && event.target.closest("a[href]");
+    if (!link || link.target === "_blank" || link.hasAttribute("download")) return;
+    const to = new URL(link.href, window.location.href);
+    if (to.origin !== window.location.origin || to.pathname.startsWith("/data/")) return;
+    if (link.closest("#nav-bar")) {
+      const kept = new URLSearchParams(window.location.search);
+      for (const name of [...kept.keys()]) if (!["range", "from", "to", "capability"].includes(name)) kept.delete(name);
+      to.search = kept.toString();
+    }
+    event.preventDefault();
+    event.stopPropagation();
+    go(to.href);
+  }, true);
+
+  // A list of options closes when something else is clicked, or Escape is pressed.
+  document.addEventListener("click", (event) => {
+    for (const open of document.querySelectorAll("details.filter[open]")) {
+      if (!open.contains(event.target)) open.removeAttribute("open");
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const open of document.querySelectorAll("details.filter[open]")) {
+      open.removeAttribute("open");
+      open.querySelector("summary").focus();
+    }
+  });
+
+  function tend() {
+    for (const chart of document.querySelectorAll(".js-plotly-plot")) {
+      if (chart.tended || !chart.on) continue;
+      chart.tended = true;
+      chart.on("plotly_click", (event) => {
+        const point = event.points.find((one) => typeof one.customdata === "string");
+        if (point) go(point.customdata);
+      });
+    }
+    for (const place of document.querySelectorAll(".dates")) {
+      for (const name of ["from", "to"]) {
+        const id = `date-${name}`;
+        let input = place.querySelector(`#${id}`);
+        if (!input) {
+          const label = document.createElement("label");
+          label.textContent = `${name} `;
+          input = document.createElement("input");
+          input.type = "date";
+          input.id = id;
+          label.append(input);
+          place.append(label);
+          input.addEventListener("change", () => {
+            const asked = new URLSearchParams(window.location.search);
+            asked.delete("range");
+            for (const one of ["from", "to"]) {
+              const value = place.querySelector(`#date-${one}`).value;
+              if (value) asked.set(one, value);
+            }
+            go(`${window.location.pathname}?${asked}`);
+          });
+        }
+        const value = place.dataset[name];
+        if (input.dataset.shown !== value) {
+          input.dataset.shown = value;
+          input.value = value;
+          input.max = place.dataset.today;
+        }
+      }
+    }
+    document.documentElement.lang = "en";
+  }
+  new MutationObserver(tend).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-from", "data-to", "class"] });
+
+  function age(seconds) {
+    if (seconds < 60) return `${seconds} s`;
+    if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+    if (seconds < 172800) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+    return `${Math.floor(seconds / 86400)} days`;
+  }
+  setInterval(() => {
+    for (const place of document.querySelectorAll("[data-synced] .age, .age[data-synced]")) {
+      const since = Date.parse(place.closest("[data-synced]").dataset.synced);
+      place.textContent = age(Math.max(0, Math.floor((Date.now() - since) / 1000)));
+    }
+  }, 1000);
+})();

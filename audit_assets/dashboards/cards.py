@@ -1,0 +1,152 @@
+"""Tiles that are figures: a number with what it was before, a small line, how fresh the data are."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dash import html
+
+from audit_assets.dashboards import words
+from audit_assets.dashboards.colours import BAD, GOOD, VALUE
+from audit_assets.dashboards.definition import Source, Tile, Unit
+from audit_assets.dashboards.reader import Freshness
+
+_WINDOWS = {"24h": "the 24 h before", "7d": "the 7 days before", "2d": "the 2 days before", "14d": "the 14 days before"}
+_WITHIN = {"24h": "24 h", "7d": "7 days", "2d": "2 UTC days", "14d": "14 days"}
+_FRESH, _STALE = 300, 3600  # seconds: the target, and from where on the page says so in red
+
+
+@dataclass(frozen=True)
+class Kpi:
+    """A figure of its window and of the time before it, its values beside, a point a day, and names below."""
+
+    value: Any
+    before: Any
+    also: Sequence[Any] = ()
+    days: Sequence[float | None] = ()
+    names: Sequence[str] = ()
+
+
+def kpi(tile: Tile, source: Source, found: Kpi) -> list[Any]:
+    """The body of a figure's tile."""
+    figure = tile.measures[0]
+    unit = source.unit(figure)
+    beside = ""
+    if tile.also and found.also:
+        beside = f"{words.figure(found.also[0], source.unit(tile.also[0]))} {source.heading(tile.also[0]).lower()}"
+    tooltip = " · ".join(
+        f"{source.heading(name)}: {words.figure(value, source.unit(name))}"
+        for name, value in zip(tile.also[1:], found.also[1:], strict=False)
+    )
+    number = html.Div(
+        [
+            html.Span(words.figure(found.value, unit), className="kpi-value", title=tooltip or None),
+            html.Span(f"in {_WITHIN[tile.window]}", className="kpi-within"),
+            *_badge(tile, found.value),
+        ],
+        className="kpi-number",
+    )
+    below = [html.Span(beside, className="kpi-beside", title=tooltip or None)] if beside else []
+    if tile.names is not None:
+        below += [html.Span(_named(found.names), className="kpi-names")]
+    else:
+        below = [*_against(tile, unit, found), *below]
+    return [number, html.Div(below, className="kpi-below"), *_spark(found.days)]
+
+
+def _badge(tile: Tile, value: float | None) -> list[Any]:
+    if tile.target is None or value is None:
+        return []
+    kept = value <= tile.target.at_most
+    said = "on target" if kept else "above target"
+    return [html.Span(said, className=f"badge {'badge-good' if kept else 'badge-bad'}", title=tile.target.label)]
+
+
+def _against(tile: Tile, unit: Unit, found: Kpi) -> list[Any]:
+    change = words.change(found.value, found.before)
+    if change is None:
+        return [html.Span(f"nothing to compare with in {_WINDOWS[tile.window]}", className="kpi-before")]
+    arrow = "▲" if change > 0.05 else "▼" if change < -0.05 else "＝"
+    kind = "flat"
+    if tile.good is not None and abs(change) > 0.05:
+        kind = "good" if (change > 0) == (tile.good == "up") else "bad"
+    return [
+        html.Span(f"{arrow} {abs(change):,.1f} %", className=f"kpi-change {kind}"),
+        html.Span(f"vs {words.figure(found.before, unit)} {_WINDOWS[tile.window]}", className="kpi-before"),
+    ]
+
+
+def _named(names: Sequence[str]) -> str:
+    if not names:
+        return "none"
+    listed = ", ".join(words.shortened(name, 28) for name in names[:3])
+    return f"{listed} and {len(names) - 3} more" if len(names) > 3 else listed
+
+
+def _spark(days: Sequence[float | None]) -> list[Any]:
+    """The figure a day as a line, as a picture: it repeats what the chart below says in full."""
+    values = [0.0 if value is None else float(value) for value in days]
+    if len(values) < 2:
+        return []
+    lowest, highest = min(values), max(values)
+    reach = (highest - lowest) or 1.0
+    points = " ".join(
+        f"{100 * number / (len(values) - 1):.1f},{27 - 24 * (value - lowest) / reach:.1f}"
+        for number, value in enumerate(values)
+    )
+    drawn = (
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 100 30' preserveAspectRatio='none'>"
+        f"<polygon points='0,30 {points} 100,30' fill='{VALUE}' fill-opacity='.14'/>"
+        f"<polyline points='{points}' fill='none' stroke='{VALUE}' stroke-width='1.6' vector-effect='non-scaling-stroke'/>"
+        "</svg>"
+    )
+    address = f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode()}"
+    return [html.Img(src=address, alt="", className="spark")]
+
+
+def freshness_line(freshness: Freshness, now: datetime) -> Any:
+    """How old the data are, in words; the page's script keeps counting."""
+    synced = freshness.last_synced_at
+    if synced is None:
+        return html.P("No sync has ended well yet: run `audit sync`", className="freshness", role="status")
+    seconds = (now - synced).total_seconds()
+    kind = "fresh" if seconds <= _FRESH else "late" if seconds <= _STALE else "stale"
+    more = {"fresh": "", "late": " · later than it should be", "stale": " · stale: the sync is not running"}[kind]
+    return html.P(
+        [
+            html.Span(className="dot", **{"aria-hidden": "true"}),
+            html.Strong(["Data ", html.Span(words.age(now - synced), className="age"), " old"]),
+            html.Span(f"target under 5 min · synced {words.instant(synced)}{more}"),
+        ],
+        className=f"freshness {kind}",
+        **{"data-synced": synced.isoformat()},
+    )
+
+
+def gauge(tile: Tile, synced: datetime | None, now: datetime) -> list[Any]:
+    """How old the newest sync is against its target, as a bar."""
+    assert tile.target is not None
+    if synced is None:
+        return [html.P("No sync has ended well yet: run `audit sync`.", className="empty")]
+    seconds = (now - synced).total_seconds()
+    share = min(seconds / (2 * tile.target.at_most), 1)
+    kept = seconds <= tile.target.at_most
+    bar = html.Div(
+        [
+            html.Div(className="gauge-value", style={"width": f"{100 * share:.1f}%", "background": GOOD if kept else BAD}),
+            html.Div(className="gauge-target"),
+        ],
+        className="gauge",
+        role="img",
+        **{"aria-label": f"{words.age(now - synced)} old, {tile.target.label}"},
+    )
+    badge = html.Span("on target" if kept else "late", className=f"badge {'badge-good' if kept else 'badge-bad'}")
+    number = html.Div(
+        [html.Span(words.age(now - synced), className="kpi-value age"), html.Span("old", className="kpi-within"), badge],
+        className="kpi-number",
+        **{"data-synced": synced.isoformat()},
+    )
+    return [number, bar, html.Div([html.Span("0"), html.Span(tile.target.label), html.Span("10 min")], className="gauge-scale"),
+            html.P(f"last_synced_at {words.instant(synced)}", className="kpi-below")]

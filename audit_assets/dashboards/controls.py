@@ -1,0 +1,79 @@
+"""The bar above the tiles: time range and filters. Each is a link to the page with another address, so it can be shared,
+bookmarked and gone back from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from dash import html
+
+from audit_assets.dashboards import words
+from audit_assets.dashboards.scope import DEFAULT_PRESET, PRESETS, Scope
+
+_TITLES = {
+    "capability": "Capability",
+    "provider": "Provider",
+    "team": "Team",
+    "owner": "Owner",
+    "activity": "Activity",
+    "workspace": "Workspace",
+}
+_NAMED = 2
+_LISTED = 200
+
+
+def controls(path: str, scope: Scope, options: Mapping[str, Sequence[str]]) -> Any:
+    """Time range, a list of options for each filter, and what clears them."""
+    listed = [_filter(path, scope, name, values) for name, values in options.items()]
+    bar = [_presets(path, scope), _dates(scope), *listed]
+    if scope.filters or scope.preset != DEFAULT_PRESET:
+        bar.append(html.A("Reset", href=path, className="clear"))
+    return html.Div(bar, className="controls", role="group", **{"aria-label": "Time range and filters"})
+
+
+def address(path: str, scope: Scope) -> str:
+    query = scope.query()
+    return f"{path}?{query}" if query else path
+
+
+def _presets(path: str, scope: Scope) -> Any:
+    links: list[Any] = []
+    for name, days in PRESETS.items():
+        first = scope.now.date() - timedelta(days=days - 1)
+        there = replace(scope, first=first, last=scope.now.date(), preset=name, exact=None)
+        chosen = {"aria-current": "true"} if scope.preset == name else {}
+        links.append(html.A(f"{days} days", href=address(path, there), **chosen))
+    return html.Div(links, className="segments", role="group", **{"aria-label": "Days up to now"})
+
+
+def _dates(scope: Scope) -> Any:
+    """The two days, in UTC; the page's script makes fields of them."""
+    today = scope.now.date().isoformat()
+    days = {"data-from": scope.first.isoformat(), "data-to": scope.last.isoformat(), "data-today": today}
+    exact = ""
+    if scope.exact is not None:
+        exact = f"{words.instant(scope.exact.start)} to {words.instant(scope.exact.end)}"
+    return html.Span([html.Span("UTC days", className="unseen"), html.Span(exact) if exact else None], className="dates", **days)
+
+
+def _filter(path: str, scope: Scope, name: str, values: Sequence[str]) -> Any:
+    chosen = scope.chosen(name)
+    listed = [*(value for value in chosen if value not in values), *values[:_LISTED]]
+    options: list[Any] = []
+    for value in listed:
+        others = tuple(one for one in chosen if one != value)
+        there = scope.with_filter(name, *(others if value in chosen else (*chosen, value)))
+        state = {"aria-checked": "true" if value in chosen else "false"}
+        shown = words.shortened(value, 48)
+        options.append(html.A(html.Bdi(shown), href=address(path, there), role="menuitemcheckbox", title=value, **state))
+    if len(values) > _LISTED:
+        options.append(html.Span(f"and {len(values) - _LISTED:,} more, by address"))
+    if chosen:
+        options.insert(0, html.A(f"All ({len(values):,})", href=address(path, scope.with_filter(name)), role="menuitem"))
+    if not options:
+        options.append(html.Span("none in this range", className="clear"))
+    said = ", ".join(words.shortened(value, 24) for value in chosen[:_NAMED]) if chosen else "all"
+    more = f" +{len(chosen) - _NAMED}" if len(chosen) > _NAMED else ""
+    title = f"{_TITLES[name]}: {said}{more}"
+    return html.Details([html.Summary(title), html.Div(options, className="options", role="menu")], className="filter")

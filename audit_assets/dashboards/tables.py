@@ -1,0 +1,70 @@
+"""Tiles that are tables: plain HTML, a page of rows at a time, cells that stand out, links at the end of each row."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+from dash import html
+
+from audit_assets.dashboards import words
+from audit_assets.dashboards.addresses import Addresses
+from audit_assets.dashboards.definition import Highlight, RowLink, Source
+
+PAGE = 25
+_STATES = {"spike": "warn", "drop": "warn", "firing": "bad", "recovering": "warn", "error": "bad", "critical": "bad", "high": "bad"}
+
+
+def table(
+    title: str,
+    source: Source,
+    columns: Sequence[str],
+    rows: pl.DataFrame,
+    addresses: Addresses,
+    links: Sequence[RowLink] = (),
+    highlight: Highlight | None = None,
+) -> Any:
+    """The rows as a table with a heading a column."""
+    numbers = [source.columns[name].type == "number" for name in columns]
+    shown = [
+        (link, [addresses.of_row(link.href, row) for row in rows.iter_rows(named=True)]) for link in links
+    ]
+    shown = [(link, hrefs) for link, hrefs in shown if any(hrefs) or not hrefs]
+    head = [html.Th(source.heading(name), scope="col", className="number" if number else None) for name, number in zip(columns, numbers, strict=True)]
+    if shown:
+        head.append(html.Th("Links", scope="col"))
+    body: list[Any] = []
+    for place, row in enumerate(rows.iter_rows(named=True)):
+        cells = [_cell(source, name, row[name], number, highlight) for name, number in zip(columns, numbers, strict=True)]
+        if shown:
+            cells.append(html.Td(_links([(link.label, hrefs[place]) for link, hrefs in shown]), className="links"))
+        body.append(html.Tr(cells))
+    return html.Div(
+        html.Table([html.Caption(title, className="unseen"), html.Thead(html.Tr(head)), html.Tbody(body)]),
+        className="table-frame",
+        tabIndex=0,
+        role="region",
+        **{"aria-label": title},
+    )
+
+
+def _cell(source: Source, name: str, value: Any, number: bool, highlight: Highlight | None) -> Any:
+    column = source.columns[name]
+    text = words.cell(value, column.type, column.unit)
+    classes = ["number"] if number else []
+    if highlight is not None and highlight.column == name and value is not None:
+        above = highlight.above is not None and value > highlight.above
+        if above or (highlight.other_than is not None and value != highlight.other_than):
+            classes.append("flagged")
+    if isinstance(value, str) and value in _STATES:
+        return html.Td(html.Span(text, className=f"badge badge-{_STATES[value]}"), className=" ".join(classes))
+    long = len(text) > 60 or not text.isprintable()
+    shown = words.shortened(text, 60) if column.type == "text" else text
+    return html.Td(html.Bdi(shown) if column.type == "text" else shown, className=" ".join(classes), title=text if long else None)
+
+
+def _links(links: Sequence[tuple[str, str]]) -> list[Any]:
+    parts: list[Any] = []
+    for label, href in links:
+        if href:
+            parts += [html.A(label, href=href), " "]
+    return parts
