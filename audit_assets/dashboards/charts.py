@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from audit_assets.dashboards.definition import Source, Tile, Unit
 
 Figure = dict[str, Any]
 OTHER_NAME = "Other"
+_LOG_TICKS = [step * 10**power for power in range(-2, 6) for step in (1, 2, 5)]
 _LONG_NAME = 24
 
 
@@ -23,6 +25,7 @@ class Marks:
     colours: Mapping[str, str] = field(default_factory=dict[str, str])
     incidents: pl.DataFrame | None = None
     carried: str = ""  # the scope, as the rest of a link's query
+    today: date | None = None  # the UTC day that is not over
 
 
 def draw(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Figure:
@@ -80,7 +83,10 @@ def _value_axis(unit: Unit, scale: str = "linear") -> Figure:
         "percent": {"ticksuffix": " %"},
     }.get(unit, {"tickformat": "~s"})
     if scale == "log":
-        axis |= {"type": "log", "dtick": "D1", "nticks": 6, "rangemode": "normal", "tickformat": "~g"}
+        # Plotly's own ticks on such an axis lie on top of one another.
+        axis |= {"type": "log", "tickmode": "array", "tickvals": _LOG_TICKS, "rangemode": "normal"}
+        axis["ticktext"] = [f"{tick:,g}{axis.get('ticksuffix', '')}" for tick in _LOG_TICKS]
+        axis["ticksuffix"] = ""
     return axis
 
 
@@ -112,7 +118,8 @@ def _area(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Figur
             bar["customdata"] = [link_to(tile.link, {name: one}, marks.carried)] * len(days)
         bars.append(bar)
     layout = _layout(xaxis=_days_axis(rows), yaxis=_value_axis("count"), barmode="stack", bargap=0)
-    layout |= {"showlegend": True}
+    layout["shapes"], layout["annotations"] = _running_day(rows, marks)
+    layout["showlegend"] = True
     layout["legend"] |= {"traceorder": "reversed"}
     return {"data": [*data, *bars], "layout": layout}
 
@@ -121,7 +128,7 @@ def _line(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Figur
     time = tile.by[0]
     data: list[Figure] = []
     layout = _layout(xaxis=_days_axis(rows), yaxis=_value_axis(source.unit(tile.measures[0]), tile.scale))
-    shapes: list[Figure] = []
+    shapes, layout["annotations"] = _running_day(rows, marks)
     for number, figure in enumerate(tile.measures):
         unit = source.unit(figure)
         colour = SERIES[number]
@@ -135,14 +142,14 @@ def _line(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Figur
             trace |= {"mode": "lines+markers", "marker": {"size": 7, "color": colour, "symbol": kinds}}
         if tile.separate and number:
             trace["yaxis"] = "y2"
-            right = {"overlaying": "y", "side": "right", "showgrid": False, "tickformat": "~s"}
+            right = {"overlaying": "y", "side": "right", "showgrid": False, "tickmode": "auto", "nticks": 6}
             layout["yaxis2"] = {**layout["yaxis"], **_value_axis(unit), **right}
         data.append(trace)
     if tile.target is not None:
         data.append(_above(rows, tile, source))
         shapes += _target(tile.target.at_most)
         label = {"text": tile.target.label, "xref": "paper", "x": 0, "y": tile.target.at_most, "showarrow": False}
-        layout["annotations"] = [label | {"xanchor": "left", "yanchor": "bottom", "font": {"size": 11, "color": BAD}}]
+        layout["annotations"] += [label | {"xanchor": "left", "yanchor": "bottom", "font": {"size": 11, "color": BAD}}]
         top = max([value for value in rows[tile.measures[0]].to_list() if value is not None], default=0)
         layout["yaxis"] |= {"range": [0, max(1.3 * tile.target.at_most, 1.1 * top)]}
     _mark_incidents(tile, marks, data, shapes, layout)
@@ -159,6 +166,34 @@ def _above(rows: pl.DataFrame, tile: Tile, source: Source) -> Figure:
     marker = {"color": BAD, "size": 9, "line": {"width": 1.5, "color": "#FFFFFF"}}
     trace: Figure = {"type": "scatter", "mode": "markers", "marker": marker, "hoverinfo": "skip", "showlegend": False}
     return trace | {"x": beyond[tile.by[0]].to_list(), "y": _values(beyond[figure], source.unit(figure))}
+
+
+def _running_day(rows: pl.DataFrame, marks: Marks) -> tuple[list[Figure], list[Figure]]:
+    """A pale band and a word over the day that is not over: its low counts are no drop."""
+    if marks.today is None or "date" not in rows.columns or rows["date"].max() != marks.today:
+        return [], []
+    start = f"{marks.today - timedelta(days=1)} 12:00"
+    band: Figure = {
+        "type": "rect",
+        "xref": "x",
+        "x0": start,
+        "x1": f"{marks.today} 12:00",
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+    }
+    word: Figure = {
+        "text": "so far",
+        "xref": "x",
+        "x": str(marks.today),
+        "yref": "paper",
+        "y": 0.9,
+        "yanchor": "middle",
+    }
+    return (
+        [band | {"fillcolor": "rgba(140,147,158,0.13)", "line": {"width": 0}, "layer": "below"}],
+        [word | {"showarrow": False, "font": {"size": 10}}],
+    )
 
 
 def _target(limit: float) -> list[Figure]:
@@ -182,7 +217,8 @@ def _mark_incidents(tile: Tile, marks: Marks, data: list[Figure], shapes: list[F
     data.append(trace | {"name": "Alerts", "hovertemplate": "%{text}", "text": text, "showlegend": False})
     line = {"color": WARNING, "width": 1, "dash": "dot"}
     shapes += [
-        {"type": "line", "xref": "x", "x0": day, "x1": day, "yref": "paper", "y0": 0, "y1": 1, "line": line} for day in x
+        {"type": "line", "xref": "x", "x0": day, "x1": day, "yref": "paper", "y0": 0, "y1": 1, "line": line}
+        for day in x
     ]
     layout["yaxis9"] = {"overlaying": "y", "range": [0, 1.02], "visible": False, "fixedrange": True}
 
@@ -208,7 +244,7 @@ def _band(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Figur
     flags["marker"] = {"color": WARNING, "size": 10, "symbol": "diamond", "line": {"width": 1.5, "color": "#FFFFFF"}}
     data = [low, high | {"name": "mean ± 2σ of 7 days"}, mean, count, flags]
     layout = _layout(xaxis=_days_axis(rows), yaxis=_value_axis("count"), showlegend=True)
-    shapes: list[Figure] = []
+    shapes, layout["annotations"] = _running_day(rows, marks)
     _mark_incidents(tile, marks, data, shapes, layout)
     layout["shapes"] = shapes
     return {"data": data, "layout": layout}
@@ -218,13 +254,22 @@ def _donut(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Figu
     name, figure = tile.by[0], tile.measures[0]
     names = rows[name].to_list()
     total = rows[figure].sum() or 0
-    pie: Figure = {"type": "pie", "hole": 0.62, "sort": False, "direction": "clockwise", "values": rows[figure].to_list()}
-    pie |= {"labels": [words.shortened(one, _LONG_NAME) for one in names], "textinfo": "label+percent"}
-    pie |= {"textposition": "outside", "hovertemplate": "%{label}: %{value:,}<extra></extra>", "automargin": True}
+    pie: Figure = {
+        "type": "pie",
+        "hole": 0.62,
+        "sort": False,
+        "direction": "clockwise",
+        "values": rows[figure].to_list(),
+    }
+    pie |= {"labels": [words.shortened(one, _LONG_NAME) for one in names], "texttemplate": "%{label} %{percent:.1%}"}
+    pie |= {"textposition": "outside", "hovertemplate": "%{label}: %{value:,}<extra></extra>"}
     pie["marker"] = {"colors": [marks.colours.get(one, OTHER) for one in names], "line": {"width": 1}}
-    middle = {"text": f"<b>{_compact(total)}</b><br>{source.heading(figure).lower()}", "showarrow": False}
-    margin = {"l": 40, "r": 40, "t": 30, "b": 30}
-    return {"data": [pie], "layout": _layout(hovermode="closest", margin=margin, annotations=[middle | {"font": {"size": 15}}])}
+    middle = {"text": f"<b>{_compact(float(total))}</b><br>{source.heading(figure).lower()}", "showarrow": False}
+    margin = {"l": 70, "r": 70, "t": 44, "b": 36}
+    return {
+        "data": [pie],
+        "layout": _layout(hovermode="closest", margin=margin, annotations=[middle | {"font": {"size": 15}}]),
+    }
 
 
 def _compact(value: float) -> str:
@@ -287,7 +332,9 @@ def _horizontal(
             bar["customdata"] = [link_to(tile.link, {name: one}, marks.carried) for one in shown[name].to_list()]
         data.append(bar)
     x = _value_axis("count") | {"showgrid": True, "nticks": 5}
-    layout = _layout(hovermode="y unified", xaxis=x, yaxis={"type": "category", "dtick": 1}, barmode="stack", bargap=0.35)
+    layout = _layout(
+        hovermode="y unified", xaxis=x, yaxis={"type": "category", "dtick": 1}, barmode="stack", bargap=0.35
+    )
     layout["showlegend"] = len(parts) > 1
     return {"data": data, "layout": layout}
 
@@ -316,7 +363,12 @@ def _heatmap(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Fi
     cells: Figure = {"type": "heatmap", "x": days, "y": [words.shortened(one, 14) for one in names], "z": shades}
     cells |= {"customdata": counts, "hovertemplate": "%{y}, %{x|%a %-d %b}: %{customdata:,}<extra></extra>"}
     cells |= {"colorscale": [[0, "#CFE0F7"], [0.5, "#5B93E0"], [1, "#1B3F86"]], "xgap": 1, "ygap": 1}
-    cells["colorbar"] = {"thickness": 8, "outlinewidth": 0, "tickvals": [0, 1, 2, 3], "ticktext": ["1", "10", "100", "1k"]}
+    cells["colorbar"] = {
+        "thickness": 8,
+        "outlinewidth": 0,
+        "tickvals": [0, 1, 2, 3],
+        "ticktext": ["1", "10", "100", "1k"],
+    }
     y: Figure = {"type": "category", "nticks": 15, "tickfont": {"size": 10}}
     return {"data": [cells], "layout": _layout(hovermode="closest", xaxis=_days_axis(rows), yaxis=y)}
 
@@ -326,7 +378,11 @@ def _scatter(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Fi
     data: list[Figure] = []
     for one in ("success", "unknown", "error"):
         some = rows.filter(pl.col(kind) == one)
-        marker = {"size": 6, "opacity": 0.9 if one == "error" else 0.55, "color": VALUE if one == "success" else OUTCOMES[one]}
+        marker = {
+            "size": 6,
+            "opacity": 0.9 if one == "error" else 0.55,
+            "color": VALUE if one == "success" else OUTCOMES[one],
+        }
         points: Figure = {"type": "scatter", "mode": "markers", "name": one.capitalize(), "marker": marker}
         points |= {"x": some[x].to_list(), "y": _values(some[y], source.unit(y))}
         data.append(points | {"hovertemplate": "%{x:,} characters, %{y:,.2f} s"})

@@ -104,7 +104,9 @@ def read_scope(
         values = tuple(dict.fromkeys(value for value in _listed(query.get(name)) if value))
         usable = [value for value in values if len(value) <= LONGEST_VALUE and "\x00" not in value][:MOST_VALUES]
         if len(usable) < len(values):
-            told.append(f"{name}: {len(values) - len(usable)} of {len(values)} values are not usable; they are left out")
+            told.append(
+                f"{name}: {len(values) - len(usable)} of {len(values)} values are not usable; they are left out"
+            )
         if usable:
             filters[name] = tuple(usable)
     first, last, chosen = _range(query, now.date(), preset, told)
@@ -154,7 +156,9 @@ def _range(
             text = given[name]
             days[name] = None if text is None else date.fromisoformat(text[:10])
         except ValueError:
-            told.append(f"{name}={(given[name] or '')[:20]}: not a day, as 2026-11-01; the last {PRESETS[asked]} days are shown")
+            told.append(
+                f"{name}={(given[name] or '')[:20]}: not a day, as 2026-11-01; the last {PRESETS[asked]} days are shown"
+            )
             return usual
     last = days["to"] or today
     first = days["from"] or last - timedelta(days=PRESETS[asked] - 1)

@@ -225,11 +225,11 @@ def _view(folder: Path, manifest: Manifest, table: str, days: tuple[date, date] 
     listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
     names = ", ".join(f'"{name}"' for name in columns)
     # Per-day files lie in date=YYYY-MM-DD folders: a filter on `date` then opens only the files it needs.
-    days = (
+    hive = (
         ", hive_partitioning = true, hive_types = {'date': date}" if table in PER_DAY else ", hive_partitioning = false"
     )
     more = ", date" if table in PER_DAY and "date" not in columns else ""
-    return f"create view {SCHEMA}.{table} as select {names}{more} from read_parquet([{listed}]{days})"
+    return f"create view {SCHEMA}.{table} as select {names}{more} from read_parquet([{listed}]{hive})"
 
 
 def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
