@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from audit_assets.dashboards.charts import link_to
+from audit_assets.dashboards.plotting import link_to
 
 _RULE_OF_STATE = {"spike": "volume_spike", "drop": "volume_drop"}
 

@@ -12,11 +12,12 @@ from dash import html
 
 from audit_assets.dashboards import cards, words
 from audit_assets.dashboards.addresses import Addresses
-from audit_assets.dashboards.charts import Marks, draw
+from audit_assets.dashboards.charts import draw
 from audit_assets.dashboards.colours import assigned
 from audit_assets.dashboards.controls import address, controls
 from audit_assets.dashboards.definition import Definition, Page, Source, Tile
 from audit_assets.dashboards.markup import attributes
+from audit_assets.dashboards.plotting import Marks
 from audit_assets.dashboards.query import Query, options_query, select, tile_query
 from audit_assets.dashboards.reader import NOTHING_PUBLISHED, Reader, ReadError
 from audit_assets.dashboards.scope import Scope, read_scope
