@@ -117,3 +117,8 @@ def _unknown(name: str, source: Source) -> str:
     return (
         f"{name}: neither a column nor a figure of the source{did_you_mean(name, [*source.columns, *source.measures])}"
     )
+
+
+def path_of(page: str) -> str:
+    """The address of a page. Vizro has the first at the root."""
+    return "/" if page == TABS[0] else f"/{page.replace('_', '-')}"

@@ -92,7 +92,8 @@ class SnapshotReader:
             missing = [table for table in query.tables if table not in manifest.files and table not in manifest.views]
             if missing:
                 raise ReadError(f"{missing[0]} is not published yet: run `audit build`")
-            key = (manifest.snapshot_id, query.sql, tuple(sorted(query.parameters.items())))
+            given = tuple(sorted(query.parameters.items()))
+            key = (manifest.snapshot_id, query.sql, given, query.first, query.last)
             held = self._results.get(key)
             if held is not None:
                 return held

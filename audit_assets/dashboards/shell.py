@@ -18,7 +18,7 @@ from dash.development.base_component import ComponentRegistry
 from vizro import Vizro
 
 from audit_assets.dashboards.board import Asked, Board
-from audit_assets.dashboards.load import TABS
+from audit_assets.dashboards.load import TABS, path_of
 
 TITLE = "AI Copilot · Observability"
 BROWSER = Path(__file__).parent / "browser"
@@ -84,11 +84,6 @@ def _asking(asked: Asked) -> Iterator[None]:
         yield
     finally:
         _ASKED.reset(token)
-
-
-def path_of(page: str) -> str:
-    """The address of a page. Vizro has the first at the root."""
-    return "/" if page == TABS[0] else f"/{page.replace('_', '-')}"
 
 
 def make_shell(board: Board) -> dash.Dash:

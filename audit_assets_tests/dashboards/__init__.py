@@ -1,0 +1,1 @@
+"""The dashboards: their definition, what they read, what they show."""
