@@ -63,7 +63,10 @@ def test_workspaces_remember_when_they_were_last_used(source: str):
 def test_a_few_workspaces_are_visited_without_a_record_and_some_are_forsaken(source: str):
     write_world(source, 1, first_instant(END, 14), END)
     write(source, traffic(1, END, days=14, rows_per_day=2000), lambda _: None)
-    lately, recorded = "w.last_accessed_at > %s - interval '14 days'", "(select workflow_id from ai_audit_logs)"
+    lately, recorded = (
+        "w.last_accessed_at > %s - interval '14 days'",
+        "(select workflow_id from ai_audit_logs where workflow_id is not null)",
+    )
     found = asked(
         source,
         f"""select count(*) filter (where {lately}), count(*) filter (where {lately} and w.id in {recorded}),
