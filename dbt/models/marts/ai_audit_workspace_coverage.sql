@@ -13,7 +13,7 @@ with workspaces as (
 
 captured as (
     select date
-    from {{ days_captured() }} as held
+    from {{ days_captured() }}
 ),
 
 reach as (
@@ -65,7 +65,7 @@ recorded as (
         recorded_days.workspace_id
     from days
     inner join recorded_days
-        on recorded_days.date > {{ add_days('days.date', -var('coverage_days')) }} and recorded_days.date <= days.date
+        on days.date >= recorded_days.date and days.date < {{ add_days('recorded_days.date', var('coverage_days')) }}
 ),
 
 counted as (
