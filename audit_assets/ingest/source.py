@@ -27,12 +27,10 @@ from audit_assets.ingest.extract import (
 )
 from audit_assets.ingest.normalise import Scope
 from audit_assets.ingest.policy import SyncPolicy
-from audit_assets.ingest.source_error import SourceError, told
+from audit_assets.ingest.source_error import SourceError, redacted, told
 from audit_assets.warehouse.protocol import DayWindow
 
 _DAY = timedelta(days=1)
-
-_NOT_ALLOWED = "42501"  # Postgres' code for insufficient privilege
 
 _SESSION = (
     "set client_encoding = 'UTF8'",
@@ -149,18 +147,17 @@ class Source:
 
     def workspaces(self) -> pa.Table:
         """All workspaces as `extract` shapes them. Raises SourceError where the source has no such table or column, or
-        does not let this role read it."""
+        does not give it."""
         names = self._policy.source.workspaces
         try:
             table = described(self._rows, names.table, names.columns.model_dump(), "source.workspaces")
             with self._connection.cursor() as cursor:
                 cursor.execute(select_workspaces(table, self._policy))
                 return cursor.fetch_arrow_table()
-        except adbc_driver_manager.Error as error:
-            if error.sqlstate != _NOT_ALLOWED:
-                raise
+        except (adbc_driver_manager.Error, pa.ArrowException, OSError) as error:
             raise SourceError(
-                f"this role may not read the source's table {names.table}; grant select on it, and usage on its schema"
+                f"the source's table {names.table} cannot be read: {redacted(str(error), '')}; mend it, or grant this "
+                "role select on it and usage on its schema"
             ) from None
 
     def _watched(self, rows: pa.RecordBatchReader) -> Generator[pa.RecordBatch]:
