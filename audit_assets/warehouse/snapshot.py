@@ -36,6 +36,7 @@ ONWARD = ("ai_audit_capability_grid", "ai_audit_total_grid", "ai_audit_capabilit
 _VERSIONS: dict[str, str] = {
     "ai_audit_repair_diff": "concat_ws(' ', count(*), max(recorded_at))",
     "ai_audit_rejects": "concat_ws(' ', count(*), sum(row_count), max(last_seen_at))",
+    "ai_audit_workspaces": "concat_ws(' ', count(*), max(synced_at))",
     # The ledger's copies, by what they were copied from: see alerting/ledger_mirror.py.
     **{
         table: f"(select version from {SCHEMA}.ledger_copies where table_name = '{table}')"
