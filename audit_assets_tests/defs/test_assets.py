@@ -34,6 +34,7 @@ INGESTED = {
     "ai_audit_workspaces",
 }
 SOURCES = {"source_ai_audit_logs", "source_workflows"}
+DASHBOARDS = {"dashboard_overview", "dashboard_workspace", "dashboard_capability"}
 
 
 @pytest.fixture
@@ -64,6 +65,7 @@ def test_every_table_is_an_asset_of_its_own_name(graph: Any):
         *SOURCES,
         "published_snapshot",
         *COPIES,
+        *DASHBOARDS,
     }
     assert all(len(key.path) == 1 for key in graph.get_all_asset_keys())
     assert sources == INGESTED
@@ -80,6 +82,7 @@ def test_assets_lie_in_groups_by_stage(graph: Any):
     assert groups["marts"] >= MARTS
     assert groups["serving"] == {"published_snapshot"}
     assert groups["alerting"] == COPIES
+    assert groups["dashboards"] == DASHBOARDS
 
 
 def test_every_asset_says_what_it_holds_who_owns_it_and_of_what_kind_it_is(graph: Any):
@@ -94,7 +97,7 @@ def test_every_asset_says_what_it_holds_who_owns_it_and_of_what_kind_it_is(graph
 @pytest.mark.requirement("R01", "R04")
 def test_every_table_shows_its_columns(graph: Any):
     for node in nodes(graph):
-        if node.key.path[-1] == "published_snapshot":
+        if node.key.path[-1] in {"published_snapshot", *DASHBOARDS}:
             continue
         columns = columns_of(node)
         assert columns, node.key
@@ -140,6 +143,8 @@ def test_the_data_flow_one_way_from_the_source_to_the_snapshot(graph: Any):
     assert parents("ai_audit_capability_anomalies") >= {"ai_audit_capability_stats"}
     assert parents("published_snapshot") >= {*MARTS, *INGESTED}
     assert all(parents(copy) == {"published_snapshot"} for copy in COPIES)
+    assert all(parents(dashboard) > {"published_snapshot"} for dashboard in DASHBOARDS)
+    assert parents("dashboard_workspace") >= {"ai_audit_workspace_stats", "ai_audit_workspace_counts"}
 
 
 @pytest.mark.requirement("R27")
