@@ -26,6 +26,10 @@ class ReadError(Exception):
     """Rows that cannot be read now. The message says why and what mends it."""
 
 
+class NotPublished(ReadError):
+    """A table that is not in the snapshot."""
+
+
 @dataclass(frozen=True)
 class Freshness:
     """Which snapshot is shown, and how far it goes. Times are UTC."""
@@ -82,7 +86,7 @@ class SnapshotReader:
             raise ReadError("nothing has been published yet: run `make demo`, or `audit sync` and `audit build`")
         missing = [table for table in query.tables if table not in manifest.files and table not in manifest.views]
         if missing:
-            raise ReadError(f"{missing[0]} is not published yet: run `audit build`")
+            raise NotPublished(f"{missing[0]} is not published yet: run `audit build`")
         key = (manifest.snapshot_id, query.sql, tuple(sorted(query.parameters.items())))
         with self._lock:
             held = self._results.get(key)
