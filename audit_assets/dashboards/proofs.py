@@ -12,8 +12,8 @@ from audit_assets.dashboards.definition import Definition, Filter, Name, Text, T
 from audit_assets.dashboards.load import DefinitionError, read_file
 from audit_assets.dashboards.query import Query
 from audit_assets.dashboards.scope import Scope, Span
-from audit_assets.rules.document import Place
 from audit_assets.rules.complaints import dotted
+from audit_assets.rules.document import Place
 from audit_assets.rules.model import Problem
 from audit_assets.rules.spelling import did_you_mean
 
@@ -72,7 +72,9 @@ class Asked:
 def load_proofs(folder: Path, definition: Definition) -> Proofs:
     """The proofs of `folder`/proofs.yaml, one for each tile of `definition`. Raises DefinitionError."""
     proofs, document = read_file(folder / FILE, Proofs)
-    problems = [Problem(FILE, document.line(place), dotted(place), said) for place, said in _misfits(proofs, definition)]
+    problems = [
+        Problem(FILE, document.line(place), dotted(place), said) for place, said in _misfits(proofs, definition)
+    ]
     if problems:
         raise DefinitionError("\n".join(map(str, problems)))
     return proofs
@@ -94,7 +96,9 @@ def proof_query(sql: str, proofs: Proofs, asked: Asked) -> Query:
         span = asked.span
         match found[1]:
             case "in_days":
-                return f"created_at >= {_midnight(span.first)} and created_at < {_midnight(span.last + timedelta(days=1))}"
+                return (
+                    f"created_at >= {_midnight(span.first)} and created_at < {_midnight(span.last + timedelta(days=1))}"
+                )
             case "in_time":
                 return f"created_at >= {_instant(span.start)} and created_at < {_instant(span.end)}"
             case "dims":
@@ -154,9 +158,7 @@ def _misfits(proofs: Proofs, definition: Definition) -> Iterator[tuple[Place, st
 
 def _leads_to(start: str, wanted: str, proofs: Proofs, seen: frozenset[str] = frozenset()) -> bool:
     needs = {name for name in _PLACEHOLDER.findall(proofs.parts[start]) if name in proofs.parts}
-    return wanted in needs or any(
-        _leads_to(name, wanted, proofs, seen | {start}) for name in needs - seen - {start}
-    )
+    return wanted in needs or any(_leads_to(name, wanted, proofs, seen | {start}) for name in needs - seen - {start})
 
 
 def _date(day: date) -> str:

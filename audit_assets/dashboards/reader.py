@@ -26,7 +26,7 @@ class ReadError(Exception):
     """Rows that cannot be read now. The message says why and what mends it."""
 
 
-class NotPublished(ReadError):
+class NotPublishedError(ReadError):
     """A table that is not in the snapshot."""
 
 
@@ -86,7 +86,7 @@ class SnapshotReader:
             raise ReadError("nothing has been published yet: run `make demo`, or `audit sync` and `audit build`")
         missing = [table for table in query.tables if table not in manifest.files and table not in manifest.views]
         if missing:
-            raise NotPublished(f"{missing[0]} is not published yet: run `audit build`")
+            raise NotPublishedError(f"{missing[0]} is not published yet: run `audit build`")
         key = (manifest.snapshot_id, query.sql, tuple(sorted(query.parameters.items())))
         with self._lock:
             held = self._results.get(key)

@@ -1,33 +1,32 @@
-"""Tiles against their proofs: what a page would show, what the raw rows say, and where both differ."""
+"""Tiles against their proofs: what a page would show of a scope, what the raw rows say, and whether they agree."""
 
-import math
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any
 
 import polars as pl
 
 from audit_assets.dashboards import words
-from audit_assets.dashboards.definition import Definition, Page, Source, Tile, Unit, Window
-from audit_assets.dashboards.proofs import Asked, Proofs, proof_query
+from audit_assets.dashboards.definition import Definition, Source, Tile, Unit, Window
+from audit_assets.dashboards.differences import difference, summary
+from audit_assets.dashboards.proofs import FILE, Asked, Proofs, proof_query
 from audit_assets.dashboards.query import Query, tile_query
-from audit_assets.dashboards.reader import NotPublished, Reader
+from audit_assets.dashboards.reader import NotPublishedError, Reader, ReadError
 from audit_assets.dashboards.scope import DAY, FILTERS, LONGEST_DAYS, Scope, Span
-
-# Sums of the same numbers in another order differ by less; a row too many among a hundred million by more.
-NEARLY = 1e-9
 
 _WINDOWS: Mapping[Window, str] = {
     "24h": "24 hours to", "2d": "2 days to", "7d": "7 days to", "14d": "14 days to", "all": "all up to"
 }  # fmt: skip
+# How often a comparison is begun again because what is published changed meanwhile.
+_TRIES = 5
 _UNITS: Mapping[str, Unit] = {"error_rate": "share", "max_latency_ms": "milliseconds"}
 
 
 @dataclass(frozen=True)
 class Compared:
     """A tile, or the numbers of a mart, against its proof in one scope. `agrees` is None where a table it needs is not
-    published, which `missing` says."""
+    published, which `missing` says; `note` says what the proof cannot show."""
 
     id: str
     title: str
@@ -37,15 +36,7 @@ class Compared:
     rows: int
     agrees: bool | None
     missing: str | None = None
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The first row that differs: what is shown, what raw says, and how many rows differ in all."""
-
-    shown: str
-    raw: str
-    rows: int
+    note: str | None = None
 
 
 def scopes_to_check(
@@ -78,8 +69,6 @@ def verify(
 
     `raw` is where the proofs' rows come from, where not from the same reader. Raises ReadError.
     """
-    freshness = reader.freshness()
-    built = freshness.last_synced_at if freshness else None
     for case in cases(definition, proofs):
         if only and case.id not in only:
             continue
@@ -88,12 +77,10 @@ def verify(
             narrowed = case.narrowed(scope)
             if narrowed is None:
                 continue
-            running = min(built or scope.now, scope.now).date()
-            shown, proof = case.queries(proofs, narrowed, running)
-            key = (shown.sql, tuple(shown.parameters.items()), proof.sql)
+            key = case.key(proofs, narrowed)
             if key not in seen:
                 seen.add(key)
-                yield _compared(case, narrowed, reader, shown, raw or reader, proof)
+                yield _compared(case, proofs, narrowed, reader, raw or reader)
 
 
 @dataclass(frozen=True)
@@ -107,6 +94,7 @@ class Case:
     tile: Tile | None = None
     source: Source | None = None
     shown: str = ""
+    note: str | None = None
 
     def narrowed(self, scope: Scope) -> Scope | None:
         """The scope with the filters it answers to; None where nothing of its filters is left."""
@@ -126,6 +114,11 @@ class Case:
         )
         return tile_query(self.tile, self.source, scope), proof_query(self.proof, proofs, asked)
 
+    def key(self, proofs: Proofs, scope: Scope) -> object:
+        """What two scopes share that ask the same of it."""
+        queries = self.queries(proofs, scope, scope.now.date())
+        return tuple((query.sql, tuple(query.parameters.items())) for query in queries)
+
     def said(self, scope: Scope) -> str:
         """The scope in words: 22–28 Nov 2026, capability chat."""
         window = self.tile.window if self.tile else "range"
@@ -144,116 +137,44 @@ class Case:
 
 def cases(definition: Definition, proofs: Proofs) -> Iterator[Case]:
     """All there is to compare: tiles in the order of their ids, then marts."""
-    found: dict[str, tuple[Page, Tile]] = {tile.id: (page, tile) for page, tile in definition.tiles}
+    tiles = {tile.id: tile for _, tile in definition.tiles}
     for tile_id, proof in sorted(proofs.tiles.items()):
-        _, tile = found[tile_id]
+        tile = tiles[tile_id]
         source = definition.source(tile.source)
-        yield Case(tile_id, tile.title, proof.sql, source.answers_to, tile, source)
+        yield Case(tile_id, tile.title, proof.sql, source.answers_to, tile, source, note=proof.note)
     for name, total in proofs.also.items():
         yield Case(name, total.title, total.raw, frozenset(total.filters), shown=total.shown)
 
 
-def difference(shown: pl.DataFrame, raw: pl.DataFrame, unit: Mapping[str, Unit]) -> Difference | None:
-    """Where two results differ, whatever their order; None where they agree."""
-    if set(shown.columns) != set(raw.columns):
-        return Difference(f"columns {', '.join(shown.columns)}", f"columns {', '.join(raw.columns)}", 0)
-    keys = [name for name in raw.columns if raw.schema[name] == pl.String or raw.schema[name].is_temporal()]
-    numbers = [name for name in raw.columns if name not in keys]
-    left, right = _in_order(shown, keys, numbers), _in_order(raw, keys, numbers)
-    first: tuple[str, str] | None = None
-    rows = at = there = 0
-    while at < len(left) or there < len(right):
-        one = left[at] if at < len(left) else None
-        other = right[there] if there < len(right) else None
-        order = _order(one, other, len(keys))
-        at, there = at + (order <= 0), there + (order >= 0)
-        if order == 0 and one is not None and other is not None and all(map(_same, one, other)):
-            continue
-        rows += 1
-        if first is None:
-            names = [*keys, *numbers]
-            wrong = [
-                name for name, a, b in zip(names, one or (), other or (), strict=False) if order == 0 and not _same(a, b)
-            ]
-            first = (
-                _row_in_words(one if order <= 0 else None, names, keys, wrong, unit),
-                _row_in_words(other if order >= 0 else None, names, keys, wrong, unit),
-            )
-    if first is None:
-        return None
-    # Two figures that round to the same text say nothing.
-    return Difference(*first, rows)
-
-
-def _compared(case: Case, scope: Scope, reader: Reader, shown: Query, raw: Reader, proof: Query) -> Compared:
-    said = case.said(scope)
+def _compared(case: Case, proofs: Proofs, scope: Scope, reader: Reader, raw: Reader) -> Compared:
+    compared = Compared(case.id, case.title, case.said(scope), "", "", 0, None, note=case.note)
     try:
-        left, right = reader.read(shown), raw.read(proof)
-    except NotPublished as error:
-        return Compared(case.id, case.title, said, "", "", 0, None, str(error))
-    unit = {name: case.unit(name) for name in left.columns}
-    found = difference(left, right, unit)
+        left, right = _both(case, proofs, scope, reader, raw)
+    except NotPublishedError as error:
+        return replace(compared, missing=str(error))
+    except ReadError as error:
+        raise ReadError(f"{case.id} cannot be compared with its proof in {FILE}: {error}") from error
+    units: dict[str, Unit] = {name: case.unit(name) for name in left.columns}
+    found = difference(left, right, units)
     if found is None:
-        summary = _in_words(left, unit)
-        return Compared(case.id, case.title, said, summary, summary, len(left), True)
+        told = summary(left, units)
+        return replace(compared, shown=told, raw=told, rows=len(left), agrees=True)
     more = f" ({found.rows:,} rows differ)" if found.rows > 1 else ""
-    return Compared(case.id, case.title, said, found.shown + more, found.raw, len(left), False)
+    return replace(compared, shown=found.shown + more, raw=found.raw, rows=len(left), agrees=False)
 
 
-def _in_order(rows: pl.DataFrame, keys: list[str], numbers: list[str]) -> list[tuple[Any, ...]]:
-    return sorted(rows.select([*keys, *numbers]).rows(), key=_place)
-
-
-def _place(row: tuple[Any, ...]) -> tuple[tuple[bool, Any], ...]:
-    """Nothing comes last."""
-    return tuple((value is None, 0 if value is None else value) for value in row)
-
-
-def _order(one: tuple[Any, ...] | None, other: tuple[Any, ...] | None, keys: int) -> int:
-    """-1 where only the one is there, 1 where only the other is, 0 where both are the same row."""
-    if one is None or other is None:
-        return 1 if one is None else -1
-    left, right = _place(one[:keys]), _place(other[:keys])
-    return (left > right) - (left < right)
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return math.isclose(one, other, rel_tol=NEARLY, abs_tol=NEARLY)
-    return one == other
-
-
-def _row_in_words(
-    row: tuple[Any, ...] | None, names: list[str], keys: list[str], wrong: list[str], unit: Mapping[str, Unit]
-) -> str:
-    if row is None:
-        return "no such row"
-    values = dict(zip(names, row, strict=True))
-    which = [_value(values[name], "count") for name in keys if values[name] is not None and name not in wrong]
-    figures = [f"{name} {_value(values[name], unit.get(name, 'count'))}" for name in wrong or names[len(keys) :]]
-    return " ".join([*which, *figures])
-
-
-def _value(value: Any, unit: Unit) -> str:
-    """To the sixth digit, so that one per cent shows."""
-    if isinstance(value, float) and unit not in ("share", "percent", "milliseconds"):
-        return f"{value:,.6g}"
-    if isinstance(value, float) and unit == "share":
-        return f"{100 * value:.4f} %"
-    return words.figure(value, unit)
-
-
-def _in_words(rows: pl.DataFrame, unit: Mapping[str, Unit]) -> str:
-    """One row by its figures, more by their number and the sum of the first count."""
-    if len(rows) == 1 and len(rows.columns) <= 3:
-        return ", ".join(words.figure(rows[name].item(), unit.get(name, "count")) for name in rows.columns)
-    said = f"{len(rows):,} row{'' if len(rows) == 1 else 's'}"
-    counted = [name for name in rows.columns if rows.schema[name].is_integer() and unit.get(name) == "count"]
-    if not counted or rows.is_empty():
-        return said
-    return f"{said}, {counted[0]} {int(rows[counted[0]].sum()):,}"
+def _both(case: Case, proofs: Proofs, scope: Scope, reader: Reader, raw: Reader) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What is shown and what raw says, of one and the same snapshot. Raises ReadError."""
+    for _ in range(_TRIES):
+        before = reader.freshness()
+        # The models are built right after a sync: its day was the running one.
+        synced = (before.last_synced_at if before else None) or scope.now
+        shown, proof = case.queries(proofs, scope, min(synced, scope.now).date())
+        rows = reader.read(shown), raw.read(proof)
+        after = reader.freshness()
+        if before is not None and after is not None and before.snapshot_id == after.snapshot_id:
+            return rows
+    raise ReadError("what is published changes faster than it can be compared; try again, or with fewer tiles")
 
 
 def _first_day(proofs: Proofs, reader: Reader, now: datetime) -> date | None:
@@ -279,10 +200,8 @@ def _filters(proofs: Proofs, reader: Reader, now: datetime) -> list[Mapping[str,
         {"capability": capabilities[1:], "provider": providers[-1:]},
         {"workspace": workspaces},
     ]
-    try:
+    with suppress(NotPublishedError):  # told with each tile that needs it
         found += [{"team": most("team", "analytics.ai_audit_workspaces")}, {"activity": ("inactive 7d",)}]
-    except NotPublished:
-        pass  # told with each tile that needs them
     return [one for one in found if all(one.values())]
 
 
