@@ -46,7 +46,7 @@ def verify_kpis(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare each tile with its proof, a recount from the raw rows, under ranges and filters. Exits 1 where they differ."""
+    """Compare each tile with a recount of raw rows, under ranges and filters. Exits 1 where they differ."""
     settings, now = read_settings(), datetime.now(UTC)
     definition = load_definition(settings.dashboards_folder)
     proofs = load_proofs(settings.dashboards_folder, definition)
@@ -66,13 +66,16 @@ def verify_kpis(
         print_json(_figures(verdicts, now))
     else:
         out.print(_table(verdicts))
+        for one in verdicts:
+            if one.told.note:
+                out.print(f"{one.id}: {one.told.note}", markup=False, soft_wrap=True)
         for check in (check for one in differing for check in one.checks if check.agrees is False):
             out.print(f"{check.id}, {check.scope}: shown {check.shown}; raw {check.raw}", markup=False, soft_wrap=True)
         for one in missing:
             out.print(f"{one.id} is not checked: {one.told.missing}", markup=False, soft_wrap=True)
         checked = sum(check.agrees is not None for check in found)
         said = f"{len(differing)} differ from raw" if differing else "all that could be checked agree with raw"
-        err.print(f"{len(verdicts)} figures, {checked} comparisons, {len(missing)} not published: {said}")
+        err.print(f"{len(verdicts)} tiles and marts, {checked} comparisons, {len(missing)} not published: {said}")
     if differing:
         raise typer.Exit(FAILED)
 
@@ -97,8 +100,9 @@ def _figures(verdicts: tuple[Verdict, ...], now: datetime) -> dict[str, Any]:
                 "id": one.id,
                 "title": one.title,
                 "agrees": one.agrees,
+                "note": one.told.note,
                 "scopes": [
-                    {name: value for name, value in asdict(check).items() if name not in ("id", "title")}
+                    {name: value for name, value in asdict(check).items() if name not in ("id", "title", "note")}
                     for check in one.checks
                 ],
             }
