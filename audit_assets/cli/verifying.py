@@ -72,10 +72,10 @@ def verify_kpis(
         for check in (check for one in differing for check in one.checks if check.agrees is False):
             out.print(f"{check.id}, {check.scope}: shown {check.shown}; raw {check.raw}", markup=False, soft_wrap=True)
         for one in missing:
-            out.print(f"{one.id} is not checked: {one.told.missing}", markup=False, soft_wrap=True)
+            out.print(f"{one.id} was not compared: {one.told.missing}", markup=False, soft_wrap=True)
         checked = sum(check.agrees is not None for check in found)
-        said = f"{len(differing)} differ from raw" if differing else "all that could be checked agree with raw"
-        err.print(f"{len(verdicts)} tiles and marts, {checked} comparisons, {len(missing)} not published: {said}")
+        said = f"{len(differing)} differ from raw" if differing else "what could be compared agrees with raw"
+        err.print(f"{checked} comparisons of {len(verdicts)} tiles and marts: {said}", soft_wrap=True)
     if differing:
         raise typer.Exit(FAILED)
 
