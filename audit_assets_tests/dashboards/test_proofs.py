@@ -2,7 +2,8 @@
 
 import random
 import re
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 import duckdb
@@ -12,7 +13,9 @@ import pytest
 from audit_assets.dashboards.differences import difference
 from audit_assets.dashboards.load import DefinitionError, load_definition
 from audit_assets.dashboards.proofs import Asked, load_proofs, proof_query
-from audit_assets.dashboards.verify import cases, scopes_to_check
+from audit_assets.dashboards.reader import Freshness, ReadError, SnapshotReader
+from audit_assets.dashboards.scope import DAY
+from audit_assets.dashboards.verify import cases, scopes_to_check, verify
 from audit_assets.warehouse.snapshot import read_manifest
 from audit_assets_tests.dashboards.proving import FOLDER, Dashboards
 
@@ -52,6 +55,37 @@ def test_what_is_not_published_is_no_agreement(dashboards: Dashboards):
     (found,) = dashboards.compared(folder, [dashboards.whole()], ["T13"])
     assert found.agrees is None
     assert found.missing == "ai_audit_workspace_coverage is not published yet: run `audit build`"
+
+
+@pytest.mark.requirement("R53")
+def test_models_that_were_built_before_midnight_agree_after_it(dashboards: Dashboards):
+    midnight = datetime.combine(dashboards.now.date() + DAY, time(0, 1), UTC)
+    scope = replace(dashboards.whole(), last=midnight.date(), now=midnight)
+    found = list(dashboards.compared(dashboards.snapshot, [scope]))
+    assert [one for one in found if one.agrees is not True] == []
+
+
+class Swapping(SnapshotReader):
+    """Between what is shown and its proof, another snapshot is published, so often."""
+
+    times = 0
+
+    def freshness(self) -> Freshness | None:
+        found = super().freshness()
+        assert found is not None
+        self.times -= 1
+        return replace(found, snapshot_id=f"{max(self.times, 0)}")
+
+
+def test_what_is_published_amid_a_comparison_is_compared_again(dashboards: Dashboards):
+    asked = (dashboards.definition, dashboards.proofs)
+    reader = Swapping(dashboards.snapshot)
+    reader.times = 3
+    (found,) = verify(*asked, reader, [dashboards.whole()], ["T05"])
+    assert (found.agrees, reader.times) == (True, -1)
+    reader.times = 100
+    with pytest.raises(ReadError, match="changes faster than it can be compared"):
+        list(verify(*asked, reader, [dashboards.whole()], ["T05"]))
 
 
 @pytest.mark.requirement("R53")
