@@ -9,9 +9,21 @@ from audit_assets.alerting.ledger import LedgerError
 from audit_assets.alerting.outside_text import shown
 from audit_assets.alerting.remediation import RemediationError
 from audit_assets.alerting.silences import SilenceError
-from audit_assets.cli import alerts, dashboards, drilling, remediation, rules, serving, source, syncing, watching
+from audit_assets.cli import (
+    alerts,
+    dashboards,
+    drilling,
+    remediation,
+    rules,
+    serving,
+    source,
+    syncing,
+    verifying,
+    watching,
+)
 from audit_assets.cli.screen import FAILED, WRONG_USAGE, err
 from audit_assets.dashboards.load import DefinitionError
+from audit_assets.dashboards.reader import ReadError
 from audit_assets.ingest.mirror import MirrorError
 from audit_assets.ingest.policy import PolicyError
 from audit_assets.ingest.source_error import SourceError
@@ -49,6 +61,7 @@ app.add_typer(alerts.alerts_app, name="alerts", rich_help_panel="Alerts")
 app.add_typer(remediation.remediate_app, name="remediate", rich_help_panel="Alerts")
 app.command("watchdog", rich_help_panel="Alerts")(watching.watchdog)
 app.add_typer(dashboards.dashboards_app, name="dashboards", rich_help_panel="Dashboards")
+app.command("verify-kpis", rich_help_panel="Dashboards")(verifying.verify_kpis)
 app.command("demo", rich_help_panel="Serving")(serving.demo)
 app.command("dev", rich_help_panel="Serving")(serving.dev)
 
@@ -74,6 +87,7 @@ _FAILED = (
     RuleError,
     CountsError,
     LedgerError,
+    ReadError,
 )
 
 

@@ -25,12 +25,12 @@ class DefinitionError(Exception):
 
 def load_definition(folder: Path) -> Definition:
     """The sources of `folder`/metrics.yaml and the pages of `folder`/vizro. Raises DefinitionError."""
-    metrics, _ = _read(folder / "metrics.yaml", Metrics)
+    metrics, _ = read_file(folder / "metrics.yaml", Metrics)
     problems: list[Problem] = [*_misfits_of_sources(metrics, _document(folder / "metrics.yaml"))]
     pages: list[Page] = []
     seen: dict[str, str] = {}
     for name in PAGES:
-        page, document = _read(folder / "vizro" / f"{name}.yaml", Page)
+        page, document = read_file(folder / "vizro" / f"{name}.yaml", Page)
         file = f"{name}.yaml"
         for place, message in _misfits(page, name, metrics, seen):
             problems.append(Problem(file, document.line(place), dotted(place), message))
@@ -49,7 +49,8 @@ def _document(path: Path) -> Document:
         raise DefinitionError(str(Problem(path.name, error.line, error.field, error.message))) from None
 
 
-def _read(path: Path, model: type[M]) -> tuple[M, Document]:
+def read_file(path: Path, model: type[M]) -> tuple[M, Document]:
+    """A file as values of `model`, and where its fields stand. Raises DefinitionError."""
     document = _document(path)
     try:
         return model.model_validate(document.values), document

@@ -60,7 +60,7 @@ def select(
         name = tile.by[1]
         largest = (
             f"select {name} from {writer.rows()} group by {name}"
-            f" order by {formulas[tile.measures[0]]} desc limit {tile.limit}"
+            f" order by {formulas[tile.measures[0]]} desc, {name} limit {tile.limit}"
         )
         if tile.show == "heatmap":
             conditions.append(f"{name} in ({largest})")
@@ -97,11 +97,13 @@ def _order(tile: Tile | None, by: list[str], figures: list[str]) -> list[str]:
     if not by:
         return []
     if tile.order is not None:
-        order = f"{tile.order} desc nulls last"
+        # Where two are alike, by the rest, so that a limit always keeps the same rows.
+        order = ", ".join([f"{tile.order} desc nulls last", *(name for name in by if name != tile.order)])
     elif by[0] in ("date", "created_at") or tile.show in ("scatter", *TOP_OF):
         order = ", ".join(by)
     else:
-        order = f"{figures[-1] if tile.show == 'box' else figures[0]} desc nulls last" if figures else by[0]
+        largest = f"{figures[-1] if tile.show == 'box' else figures[0]} desc nulls last"
+        order = ", ".join([largest, *by]) if figures else by[0]
     return [f"order by {order}", *([] if tile.show in TOP_OF else [f"limit {tile.limit}"])]
 
 

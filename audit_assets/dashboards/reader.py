@@ -21,12 +21,16 @@ V = TypeVar("V")
 NOTHING_PUBLISHED = "nothing has been published yet: run `make demo`, or `audit sync` and `audit build`"
 
 _EVENTS = "stg_ai_audit_logs"
-_SPANS = 4  # of events, open at once
+_SPANS = 4  # of files, open at once
 _RESULTS = 400  # a page asks for some thirty
 
 
 class ReadError(Exception):
     """Rows that cannot be read now. The message says why and what mends it."""
+
+
+class NotPublishedError(ReadError):
+    """A table that is not in the snapshot."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,16 @@ class _Newest(OrderedDict[K, V]):
 
 
 class SnapshotReader:
-    """Reads the published snapshot: its `tables` in memory, events from the files of the days that are asked for.
+    """Reads the published snapshot: `in_memory` tables from there, all others, and events, from their files.
 
     Results are kept for as long as the snapshot is the same. Any thread may ask; one at a time is answered.
     """
 
-    def __init__(self, folder: Path, tables: Collection[str]) -> None:
+    def __init__(self, folder: Path, in_memory: Collection[str] = ()) -> None:
         self._folder = folder
+        self._in_memory = frozenset(in_memory) - {_EVENTS}
         self._lock = threading.RLock()
-        self._marts = Marts(folder, sorted(set(tables) - {_EVENTS}))
+        self._marts = Marts(folder, sorted(self._in_memory))
         self._results: _Newest[object, pl.DataFrame] = _Newest(_RESULTS)
         self._spans: _Newest[object, duckdb.DuckDBPyConnection] = _Newest(_SPANS, lambda connection: connection.close())
         self._manifest: tuple[object, Manifest] | None = None
@@ -120,12 +125,12 @@ class SnapshotReader:
             return self._manifest[1]
 
     def _connection(self, manifest: Manifest, query: Query) -> duckdb.DuckDBPyConnection:
-        """The marts, or the events of the days that are asked for."""
-        if _EVENTS not in query.tables:
+        """The marts in memory, or the files of what is not there, of the days that are asked for."""
+        if self._in_memory.issuperset(query.tables):
             self._marts.follow(manifest)
             return self._marts.connection
         days = (query.first, query.last) if query.first and query.last else None
-        key = (manifest.snapshot_id, days)
+        key = (manifest.snapshot_id, query.tables, days)
         held = self._spans.get(key)
         return held if held is not None else self._spans.keep(key, open_snapshot(self._folder, query.tables, days))
 
