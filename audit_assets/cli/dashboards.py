@@ -36,3 +36,6 @@ def dashboards_port(settings: Settings) -> int:
     """The port of the address links lead to where that is this machine, else the usual one."""
     address = urlsplit(settings.dashboard_url)
     return (address.port if address.hostname in ("localhost", "127.0.0.1") else None) or DASHBOARDS_PORT
+
+
+from audit_assets.cli import dashboard_files as dashboard_files  # noqa: E402  registers generate and check

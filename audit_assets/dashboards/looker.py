@@ -76,7 +76,7 @@ def filter_field(source: Source, name: Filter) -> str | None:
 
 
 def figure_field(source: Source, name: str) -> str:
-    """The measure for a figure: its own, or one made of a column. A row is a group's only one: its largest is itself."""
+    """The measure of a figure: its own, or one made of a column. A row is alone in its group: its largest is itself."""
     return name if name in source.measures else f"{name}_figure"
 
 

@@ -23,7 +23,7 @@ KINDS = {
 }
 
 
-class Refused(Exception):
+class AnalyzerError(Exception):
     """A statement that BigQuery would not take. The message ends with [at line:column]."""
 
 
@@ -52,13 +52,13 @@ class BigQueryAnalyzer:
         self._analyzer = Analyzer(options, catalog.build())
 
     def columns(self, sql: str) -> Columns:
-        """What a statement yields; nothing where it is no query. Raises Refused."""
+        """What a statement yields; nothing where it is no query. Raises AnalyzerError."""
         from zetasql.core.exceptions import ZetaSQLError
 
         try:
             resolved = self._analyzer.analyze_statement(sql)
         except ZetaSQLError as error:
-            raise Refused(str(error)) from None
+            raise AnalyzerError(str(error)) from None
         found = getattr(resolved, "output_column_list", None) or ()
         return tuple((column.name, column.column.type.type_kind.name) for column in found)
 

@@ -34,7 +34,7 @@ view: latency_by_day {
         where date between coalesce(date(cast({% date_start latency_by_day.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end latency_by_day.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end latency_by_day.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) and {% condition latency_by_day.capability_filter %} capability {% endcondition %} and {% condition latency_by_day.provider_filter %} provider {% endcondition %}
         group by date
       )
-      select quantiles.date, p50, p90, p95, p99, longest
+      select quantiles.date, p50, p90, p95, p99, longest.longest
       from quantiles
       left join longest on quantiles.date = longest.date
     ;;
