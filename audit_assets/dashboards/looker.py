@@ -63,7 +63,8 @@ def windows_of(source: Source, tiles: list[Tile]) -> tuple[Window, ...]:
     """The stretches of time that tiles of a source take, the whole range last; none where it has no time."""
     if source.time is None and source.sql is None:
         return ()
-    return (*sorted({tile.window for tile in tiles} - {"range"}), "range")
+    taken: set[Window] = {tile.window for tile in tiles if tile.window != "range"}
+    return (*sorted(taken), "range")
 
 
 def filter_field(source: Source, name: Filter) -> str | None:
@@ -175,8 +176,9 @@ def _values(definition: Definition) -> dict[Filter, str]:
     """Filter → the dimension whose values it offers: that of the first table that has one."""
     found: dict[Filter, str] = {}
     for name, source in definition.metrics.sources.items():
-        for key, column in {**source.outer_filters, **(source.filters if source.table else {})}.items():
-            found.setdefault(key, f"{name}.{column}")
+        for filters in (source.outer_filters, source.filters if source.table else {}):
+            for key, column in filters.items():
+                found.setdefault(key, f"{name}.{column}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""A Looker project as its files say it: constants, views, explores, dashboards, and what Looker would refuse of them."""
+"""A Looker project as its files say it: constants, views, explores, dashboards, and what does not load of them."""
 
 import fnmatch
 import re

@@ -49,7 +49,8 @@ def metabase_files(definition: Definition) -> dict[str, str]:
         f"databases/{slug(DATABASE)}/{slug(DATABASE)}.yaml": _database(),
     }
     pages = [page for page in definition.pages if page.page in TABS]
-    for name in dict.fromkeys(name for page in pages for name in page.filters):
+    filters: dict[Filter, None] = {name: None for page in pages for name in page.filters}
+    for name in filters:
         files[f"{home}/values_of_{name}.yaml"] = _values_card(name, definition)
     for page in pages:
         files[f"{home}/{page.page}.yaml"] = _dashboard(page, definition)

@@ -11,6 +11,8 @@ class OpenRangeWriter(Writer):
     """Days from `given_first` to `given_last`, expressions of the tool that are null or empty where nobody chose: then
     it is the last seven UTC days. A comma ends each, or nothing is in it."""
 
+    window: Window
+
     def __init__(self, source: Source, window: Window, given_first: str, given_last: str) -> None:
         super().__init__(source, "bigquery")
         self.window, self.given_first, self.given_last = window, given_first, given_last

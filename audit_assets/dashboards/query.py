@@ -121,6 +121,7 @@ class Writer:
     """Writes the rows of one source. What says a time or a filter is left to those who know it: `_ScopeWriter` for the
     built-in pages, others for Looker and Metabase."""
 
+    engine: Engine
     rest = ""  # what the rows beyond the largest are named; without one they are a band without a name
 
     def __init__(self, source: Source, engine: Engine) -> None:

@@ -55,11 +55,12 @@ class Report:
 
 
 @dataclass
-class _Engines:
+class Engines:
     """Both engines on empty tables, as far as they are installed."""
 
     analyzer: "BigQueryAnalyzer | None"
     warehouse: duckdb.DuckDBPyConnection | None
+    skipped: tuple[str, ...] = ()
     statements: int = 0
     found: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict[str, tuple[str, tuple[str, ...]]])
 
@@ -83,8 +84,10 @@ class _Engines:
                 return f"BigQuery would refuse it: {error}", columns
         if self.warehouse is not None:
             try:
-                # Its columns are asked for, then it runs: empty tables have no rows, but each expression is bound.
-                there = tuple(self.warehouse.sql(_for_duckdb(sql)).columns)
+                # Tables without rows still have each name and type bound.
+                rows = self.warehouse.sql(for_duckdb(sql))
+                there = tuple(rows.columns)
+                rows.fetchall()
             except duckdb.Error as error:
                 return f"the embedded warehouse refuses it: {str(error).splitlines()[0]}", columns
             if columns and there != columns:
@@ -98,35 +101,39 @@ def check_bi_files(folder: Path, definition: Definition, cache: Path) -> Report:
     compiled module is kept in `cache`."""
     files = generated_files(definition)
     drift = [Problem(change.file, 1, "", str(change).split(": ", 1)[1]) for change in differences(folder, files)]
-    report = verify(folder, definition, cache)
-    return replace(report, files=len(files), problems=(*drift, *report.problems))
+    with both_engines(cache) as engines:
+        schema = [replace(each, file=f"metabase/{each.file}") for each in schema_problems(folder / "metabase")]
+        problems = (*drift, *verify(folder, definition, engines), *schema)
+        return Report(len(files), engines.statements, problems, (*engines.skipped, *_tools_missing()))
 
 
-def verify(folder: Path, definition: Definition, cache: Path) -> Report:
-    """The same without comparing: what the files themselves say."""
-    with _engines(cache) as (engines, skipped):
-        problems: list[Problem] = []
-        if importlib.util.find_spec("lkml") is None:
-            skipped.append("Looker files: lkml is not installed; `make setup` installs it")
-        else:
-            problems += [
-                replace(each, file=f"looker/{each.file}") for each in _looker(folder / "looker", definition, engines)
-            ]
-        found = [*_metabase(folder / "metabase", definition, engines), *schema_problems(folder / "metabase")]
-        problems += [replace(each, file=f"metabase/{each.file}") for each in found]
-        if validator() is None:
-            skipped.append(f"Metabase's published schema: its validator is not installed; `{INSTALL}` installs it")
-        return Report(0, engines.statements, tuple(dict.fromkeys(problems)), tuple(skipped))
+def verify(folder: Path, definition: Definition, engines: Engines) -> tuple[Problem, ...]:
+    """What is wrong with the files themselves, whether or not they are as generated."""
+    problems: list[Problem] = []
+    if importlib.util.find_spec("lkml") is not None:
+        problems += [
+            replace(each, file=f"looker/{each.file}") for each in _looker(folder / "looker", definition, engines)
+        ]
+    problems += [
+        replace(each, file=f"metabase/{each.file}") for each in _metabase(folder / "metabase", definition, engines)
+    ]
+    return tuple(dict.fromkeys(problems))
+
+
+def _tools_missing() -> Iterator[str]:
+    if importlib.util.find_spec("lkml") is None:
+        yield "Looker's files: lkml is not installed; `make install` installs it"
+    if validator() is None:
+        yield f"Metabase's published schema: its validator is not installed; `{INSTALL}` installs it"
 
 
 @contextmanager
-def _engines(cache: Path) -> Generator[tuple[_Engines, list[str]]]:
+def both_engines(cache: Path) -> Generator[Engines]:
     """What is installed of both, and what is not."""
     tables = known_tables()
-    skipped: list[str] = []
-    analyzer = None
+    analyzer, skipped = None, list[str]()
     if importlib.util.find_spec("zetasql") is None:
-        skipped.append("BigQuery's view of each statement: zetasql is not installed; `make setup` installs it")
+        skipped.append("BigQuery's view of each statement: zetasql is not installed; `make install` installs it")
     else:
         from audit_assets.warehouse.analyzer import KINDS, BigQueryAnalyzer, load_analyzer_module
 
@@ -137,14 +144,14 @@ def _engines(cache: Path) -> Generator[tuple[_Engines, list[str]]]:
         }
         analyzer = BigQueryAnalyzer(typed)
     if importlib.util.find_spec("sqlglot") is None:
-        skipped.append("each statement on the embedded warehouse: sqlglot is not installed; `make setup` installs it")
-        yield _Engines(analyzer, None), skipped
+        skipped.append("each statement on the embedded warehouse: sqlglot is not installed; `make install` installs it")
+        yield Engines(analyzer, None, tuple(skipped))
         return
     with empty_warehouse(tables, PROJECT) as warehouse:
-        yield _Engines(analyzer, warehouse), skipped
+        yield Engines(analyzer, warehouse, tuple(skipped))
 
 
-def _looker(folder: Path, definition: Definition, engines: _Engines) -> Iterator[Problem]:
+def _looker(folder: Path, definition: Definition, engines: Engines) -> Iterator[Problem]:
     project = read_project(folder)
     yield from project.problems
     broken = False
@@ -178,7 +185,7 @@ def _looker(folder: Path, definition: Definition, engines: _Engines) -> Iterator
                     yield project.problem(dashboard.file, f"name: {element.get('name')}", refusal)
 
 
-def _views(project: Project, engines: _Engines) -> Iterator[Problem]:
+def _views(project: Project, engines: Engines) -> Iterator[Problem]:
     """Each field of each explore by itself, where all of them at once are refused."""
     for explore in project.explores.values():
         if explore.name not in project.views:
@@ -202,7 +209,7 @@ def _views(project: Project, engines: _Engines) -> Iterator[Problem]:
             yield project.problem(view.file, f"view: {view.name}", refusal)
 
 
-def _metabase(folder: Path, definition: Definition, engines: _Engines) -> Iterator[Problem]:
+def _metabase(folder: Path, definition: Definition, engines: Engines) -> Iterator[Problem]:
     export = read_export(folder)
     problems = structure_problems(export)
     yield from problems
@@ -231,7 +238,7 @@ def _tiles(definition: Definition) -> Sequence[str]:
     return [tile.id for page, tile in definition.tiles if page.page in TABS]
 
 
-def _for_duckdb(sql: str) -> str:
+def for_duckdb(sql: str) -> str:
     """A statement of BigQuery's in DuckDB's words. What an aggregate ignores is lost: it sorts nulls last instead."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of how it was installed

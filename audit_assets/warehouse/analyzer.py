@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 Columns = Sequence[tuple[str, str]]  # (column, type kind), in order
 
@@ -72,7 +73,7 @@ def load_analyzer_module(cache: Path) -> None:
 
     class CachedModule:
         @staticmethod
-        def from_file(engine: object, _path: str) -> object:
+        def from_file(engine: Any, _path: str) -> Module:
             binary = Path(str(get_wasm_path()))
             key = hashlib.sha256(binary.read_bytes() + repr(sys.version_info[:2]).encode()).hexdigest()[:16]
             compiled = cache / f"zetasql-{key}.module"
@@ -87,10 +88,12 @@ def load_analyzer_module(cache: Path) -> None:
             part.replace(compiled)
             return module
 
-    def address(client: WasmClient, at: int) -> int:
-        return ctypes.addressof(client.memory.data_ptr().contents) + at
+    def address(of: Any, at: int) -> int:
+        return ctypes.addressof(of.memory.data_ptr().contents) + at
 
     # zetasql copies messages byte by byte in Python; this is the same in one call.
-    WasmClient.write_bytes = lambda self, at, data: ctypes.memmove(address(self, at), data, len(data))
-    WasmClient.read_bytes = lambda self, at, size: ctypes.string_at(address(self, at), size)
-    client.Module = CachedModule
+    patched: Any = WasmClient
+    patched.write_bytes = lambda self, at, data: ctypes.memmove(address(self, at), data, len(data))
+    patched.read_bytes = lambda self, at, size: ctypes.string_at(address(self, at), size)
+    patched = client
+    patched.Module = CachedModule
