@@ -6,7 +6,7 @@ import yaml
 
 from audit_assets.dashboards.definition import Definition, Filter, Page, Show, Source, Tile
 from audit_assets.dashboards.load import TABS
-from audit_assets.dashboards.looker import (
+from audit_assets.dashboards.looker_names import (
     DEFAULT_RANGE,
     MODEL,
     MOST_ROWS,

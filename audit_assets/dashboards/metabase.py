@@ -9,7 +9,7 @@ import yaml
 
 from audit_assets.dashboards.definition import Definition, Filter, Page, Show, Source, Tile
 from audit_assets.dashboards.load import TABS
-from audit_assets.dashboards.looker import CONNECTION, SPACE
+from audit_assets.dashboards.looker_names import CONNECTION, SPACE
 from audit_assets.dashboards.metabase_drawing import DISPLAYS, settings_of
 from audit_assets.dashboards.open_range import OpenRangeWriter
 from audit_assets.dashboards.query import columns_of, statement

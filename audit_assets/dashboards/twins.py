@@ -16,7 +16,7 @@ import duckdb
 from audit_assets.dashboards.bi_files import differences, generated_files
 from audit_assets.dashboards.definition import Definition
 from audit_assets.dashboards.load import TABS
-from audit_assets.dashboards.looker import CONNECTION, PROJECT
+from audit_assets.dashboards.looker_names import CONNECTION, PROJECT
 from audit_assets.dashboards.lookml_compile import Asked, CompileError, compile_element, compile_fields
 from audit_assets.dashboards.lookml_project import Project, read_project
 from audit_assets.dashboards.mart_types import empty_warehouse, known_tables

@@ -30,8 +30,8 @@ def fill(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Table], las
     """Forty days up to `last` in every table; a time is never after noon of `last`."""
     random_of = random.Random(seed)
     for table, columns in tables.items():
-        for number in range(160):
-            day = last - timedelta(days=number // 4)
+        for number in range(480):
+            day = last - timedelta(days=number // 12)
             values = [_value(name, kind.duckdb, day, number, table, random_of) for name, kind in columns.items()]
             connection.execute(f"insert into {SCHEMA}.{table} values ({', '.join('?' * len(values))})", values)
 

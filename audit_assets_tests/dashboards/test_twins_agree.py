@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 
 from audit_assets.dashboards.definition import Tile
 from audit_assets.dashboards.load import TABS, load_definition
-from audit_assets.dashboards.looker import PROJECT
+from audit_assets.dashboards.looker_names import PROJECT
 from audit_assets.dashboards.lookml_compile import Asked, compile_element
 from audit_assets.dashboards.lookml_project import read_project
 from audit_assets.dashboards.mart_types import empty_warehouse, known_tables
@@ -34,7 +34,8 @@ FILTERS = [{}, {"capability": ("review",), "provider": ("openai",), "team": ("re
 
 @pytest.fixture(scope="module")
 def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
-    tables = known_tables()
+    read = {table for source in DEFINITION.metrics.sources.values() for table in source.reads}
+    tables = {name: columns for name, columns in known_tables().items() if name in read}
     with empty_warehouse(tables, PROJECT) as connection:
         fill(connection, tables, TODAY)
         yield connection
