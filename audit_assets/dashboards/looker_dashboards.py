@@ -165,7 +165,8 @@ def _fields(tile: Tile, source: Source) -> tuple[list[str], list[str], list[str]
     measures = [figure_field(source, name) for name in figures]
     if tile.names is not None:
         measures.append(names_field(tile))
-    return [*by, *measures], list(by[1:]), []
+    flags = [name for name in figures if name in source.columns and source.columns[name].type == "flag"]
+    return [*by, *measures], list(by[1:]), [figure_field(source, name) for name in flags]
 
 
 def _filters(tile: Tile, source: Source, definition: Definition) -> dict[str, str]:

@@ -117,7 +117,7 @@ def compile_query(
         conditions.append(template.rendered(explore.where, explore.file, f"explore: {explore.name}"))
     kind = "derived_table" if view.base.startswith("(") else "sql_table_name"
     base = template.rendered(view.base, view.file, kind)
-    selected = [f"{_selected(each, template)} as {each.alias}" for each in fields]
+    selected = [f"{_selected(each, template)} as {each.alias}" for each in fields] or ["1 as nothing"]
     lines = [f"select {', '.join(selected)}", f"from {base} as {view.name}"]
     if conditions:
         lines.append("where " + "\n  and ".join(f"({condition})" for condition in conditions))

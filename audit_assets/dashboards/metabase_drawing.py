@@ -54,7 +54,8 @@ def settings_of(tile: Tile, source: Source) -> Settings:
         case "table":
             settings |= _table(tile, by)
         case _:
-            settings |= _graph(tile, by, figures)
+            flags = [name for name, column in source.columns.items() if column.type == "flag"]
+            settings |= _graph(tile, by, tuple(name for name in figures if name not in flags))  # a flag is no line
     formats = {f'["name","{name}"]': _column(name, source) for name in (*by, *figures)}
     return settings | {"column_settings": formats}
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _TODAY = date(2026, 11, 28)  # any day: what is checked does not depend on it
 _DAYS = (date(2026, 11, 1), date(2026, 11, 14))
+_UNBOUND = "reads without a range of time; BigQuery would read all of it"
 _BOUND = re.compile(r"\b(date '|timestamp '|current_date\(|current_timestamp\()")
 
 
@@ -74,7 +75,7 @@ class Engines:
         self.statements += 1
         columns: tuple[str, ...] = ()
         if not _BOUND.search(sql):
-            return "reads without a range of time; BigQuery would read all of it", columns
+            return _UNBOUND, columns
         if self.analyzer is not None:
             from audit_assets.warehouse.analyzer import AnalyzerError
 
@@ -199,14 +200,18 @@ def _views(project: Project, engines: Engines) -> Iterator[Problem]:
             continue
         if not refusal:
             continue
-        told = False
+        # What it reads, or the explore's own condition; else single fields.
+        of_rows, _ = engines.refusal(compile_fields(project, explore, [], _TODAY).sql)
+        if of_rows:
+            bare, _ = engines.refusal(compile_fields(project, replace(explore, where=""), [], _TODAY).sql)
+            of_explore = view.base.startswith("`") and bare in ("", _UNBOUND)
+            file, kind = (explore.file, "explore") if of_explore else (view.file, "view")
+            yield project.problem(file, f"{kind}: {view.name}", of_rows)
+            continue
         for each in fields:
-            refusal_of_one, _ = engines.refusal(compile_fields(project, explore, [each], _TODAY).sql)
-            if refusal_of_one:
-                told = True
-                yield project.problem(view.file, f"{each.kind}: {each.name}", refusal_of_one)
-        if not told:
-            yield project.problem(view.file, f"view: {view.name}", refusal)
+            of_field, _ = engines.refusal(compile_fields(project, explore, [each], _TODAY).sql)
+            if of_field:
+                yield project.problem(view.file, f"{each.kind}: {each.name}", of_field)
 
 
 def _metabase(folder: Path, definition: Definition, engines: Engines) -> Iterator[Problem]:

@@ -92,7 +92,10 @@ def test_a_file_that_nothing_makes_is_told_and_removed(copy: Copy):
             "looker/views/daily.view.lkml",
             "ai_audit_daily",
             "ai_audit_dayly",
-            ("looker/views/daily.view.lkml:3: view: daily: ", "ai_audit_dayly"),
+            (
+                "looker/views/daily.view.lkml:3: view: daily: ",
+                "Table not found: `mad-vibe-prod.analytics.ai_audit_dayly`",
+            ),
             id="a table that is none",
         ),
         pytest.param(
@@ -146,16 +149,16 @@ def test_a_file_that_nothing_makes_is_told_and_removed(copy: Copy):
         ),
         pytest.param(
             "looker/views/daily.view.lkml",
-            "sql_table_name",
-            "sql_table_nam",
-            ("looker/views/daily.view.lkml:", "sql_table_nam: no such parameter here; did you mean sql_table_name?"),
+            'label: "Day"',
+            'lable: "Day"',
+            ("looker/views/daily.view.lkml:", "dimension: date: lable: no such parameter here; did you mean label?"),
             id="a parameter of LookML that is none",
         ),
         pytest.param(
             "looker/explores/ai_audit.explore.lkml",
             "sql_always_where: date between",
             "# sql_always_where: date between",
-            ("looker/views/daily.view.lkml:", "reads without a range of time"),
+            ("looker/explores/ai_audit.explore.lkml:", "explore: daily: reads without a range of time"),
             id="a statement without a range",
         ),
     ],

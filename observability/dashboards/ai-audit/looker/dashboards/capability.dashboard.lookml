@@ -106,6 +106,8 @@
     - volume.low_figure
     - volume.high_figure
     - volume.is_flagged_figure
+    hidden_fields:
+    - volume.is_flagged_figure
     sorts:
     - volume.date
     limit: '5000'
