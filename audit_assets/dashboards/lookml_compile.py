@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from audit_assets.dashboards.lookml_project import Dashboard, Explore, Field, Project, View
+from audit_assets.dashboards.lookml_project import (
+    ELEMENT_KEYS,
+    VISUALISATIONS,
+    Dashboard,
+    Explore,
+    Field,
+    Project,
+    View,
+)
 from audit_assets.rules.spelling import did_you_mean
 
 _IF = re.compile(r"\{% if (.*?) %\}(.*?)\{% endif %\}", re.DOTALL)
@@ -52,6 +60,11 @@ def compile_element(project: Project, dashboard: Dashboard, element: Mapping[str
     def fail(message: str) -> CompileError:
         return CompileError(message, dashboard.file, place)
 
+    for key in element:
+        if key not in ELEMENT_KEYS:
+            raise fail(f"{key}: no such parameter here{did_you_mean(key, ELEMENT_KEYS)}")
+    if element.get("type") not in VISUALISATIONS:
+        raise fail(f"type {element.get('type')}: none of {', '.join(sorted(VISUALISATIONS))}")
     if element.get("model") != project.model:
         raise fail(f"model {element.get('model')}: the project's is {project.model}")
     explore = project.explores.get(str(element.get("explore")))

@@ -33,6 +33,54 @@ _TYPES: Mapping[str, frozenset[str]] = {
 }
 
 
+ELEMENT_KEYS = frozenset(
+    [
+        "name",
+        "title",
+        "model",
+        "explore",
+        "type",
+        "fields",
+        "pivots",
+        "hidden_fields",
+        "filters",
+        "sorts",
+        "limit",
+        "column_limit",
+        "listen",
+        "row",
+        "col",
+        "width",
+        "height",
+        "note_state",
+        "note_display",
+        "note_text",
+        "show_comparison",
+        "comparison_type",
+        "show_comparison_label",
+        "stacking",
+        "value_labels",
+        "inner_radius",
+        "conditional_formatting",
+        "y_axes",
+        "reference_lines",
+    ]
+)
+VISUALISATIONS = frozenset(
+    [
+        "single_value",
+        "looker_area",
+        "looker_line",
+        "looker_pie",
+        "looker_boxplot",
+        "looker_bar",
+        "looker_grid",
+        "looker_scatter",
+        "looker_funnel",
+    ]
+)
+
+
 @dataclass(frozen=True)
 class Field:
     """A field of a view."""

@@ -74,8 +74,6 @@ class Engines:
     def _asked(self, sql: str) -> tuple[str, tuple[str, ...]]:
         self.statements += 1
         columns: tuple[str, ...] = ()
-        if not _BOUND.search(sql):
-            return _UNBOUND, columns
         if self.analyzer is not None:
             from audit_assets.warehouse.analyzer import AnalyzerError
 
@@ -94,7 +92,7 @@ class Engines:
             if columns and there != columns:
                 return f"yields {', '.join(columns)} in BigQuery, but {', '.join(there)} embedded", columns
             columns = there
-        return "", columns
+        return ("" if _BOUND.search(sql) else _UNBOUND), columns
 
 
 def check_bi_files(folder: Path, definition: Definition, cache: Path) -> Report:

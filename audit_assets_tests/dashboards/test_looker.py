@@ -121,6 +121,13 @@ def test_a_file_that_nothing_makes_is_told_and_removed(copy: Copy):
         ),
         pytest.param(
             CAPABILITY,
+            "    listen:",
+            "    listens:",
+            (f"{CAPABILITY}:", "name: T24: listens: no such parameter here; did you mean listen?"),
+            id="a parameter of an element that is none",
+        ),
+        pytest.param(
+            CAPABILITY,
             "anomalies.window: d2",
             "anomalies.window: d3",
             (f"{CAPABILITY}:", "name: T25: anomalies.window: d3 is none of d14, d2, range"),
