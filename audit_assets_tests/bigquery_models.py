@@ -8,8 +8,6 @@ types must be those of its contract.
 """
 
 import contextlib
-import ctypes
-import hashlib
 import json
 import os
 import re
@@ -23,6 +21,7 @@ from unittest import mock
 import yaml
 
 from audit_assets.settings import PROJECT_ROOT, read_settings
+from audit_assets.warehouse.analyzer import KINDS, AnalyzerError, BigQueryAnalyzer, Columns, load_analyzer_module
 
 DBT_FOLDER = PROJECT_ROOT / "dbt"
 FORMS = ("full refresh", "incremental")
@@ -34,16 +33,6 @@ WINDOW = {
     "AI_AUDIT_BIGQUERY_DATASET": "analytics",
 }
 DATASET = "`offline`.`analytics`."
-KINDS = {
-    "string": "TYPE_STRING",
-    "int64": "TYPE_INT64",
-    "float64": "TYPE_DOUBLE",
-    "timestamp": "TYPE_TIMESTAMP",
-    "date": "TYPE_DATE",
-    "boolean": "TYPE_BOOL",
-}
-
-Columns = tuple[tuple[str, str], ...]  # (column, type kind), in order
 
 
 @dataclass(frozen=True)
@@ -184,72 +173,18 @@ def _offline_warehouse(scripts: list[str], tables: dict[str, Columns]) -> Iterat
         yield
 
 
-def load_analyzer_module(cache: Path) -> None:
-    """Let zetasql take its compiled module from `cache`; compiling it takes half a minute, loading a tenth second."""
-    import zetasql.core.wasm_client as client
-    from wasmtime import Module, WasmtimeError
-    from zetasql.core.wasm_client import WasmClient
-    from zetasql.wasi import get_wasm_path
-
-    class CachedModule:
-        @staticmethod
-        def from_file(engine: object, _path: str) -> object:
-            binary = Path(str(get_wasm_path()))
-            key = hashlib.sha256(binary.read_bytes() + repr(sys.version_info[:2]).encode()).hexdigest()[:16]
-            compiled = cache / f"zetasql-{key}.module"
-            if compiled.exists():
-                # One compiled by another wasmtime is refused: then it is compiled again.
-                with contextlib.suppress(WasmtimeError):
-                    return Module.deserialize_file(engine, str(compiled))
-            module = Module.from_file(engine, str(binary))
-            cache.mkdir(parents=True, exist_ok=True)
-            part = compiled.with_suffix(f".{os.getpid()}")
-            part.write_bytes(module.serialize())
-            part.replace(compiled)
-            return module
-
-    def address(client: WasmClient, at: int) -> int:
-        return ctypes.addressof(client.memory.data_ptr().contents) + at
-
-    # zetasql copies messages byte by byte in Python; this is the same in one call.
-    WasmClient.write_bytes = lambda self, at, data: ctypes.memmove(address(self, at), data, len(data))
-    WasmClient.read_bytes = lambda self, at, size: ctypes.string_at(address(self, at), size)
-    client.Module = CachedModule
-
-
 def problems_of(compiled: Compiled) -> list[str]:
     """What the analyzer refuses, and where a model's columns are not its contract's. One line each."""
-    import zetasql.types as types
-    from zetasql.api import Analyzer, CatalogBuilder, TableBuilder
-    from zetasql.core.exceptions import ZetaSQLError
-
-    language = types.LanguageOptions.maximum_features()
-    language.product_mode = types.ProductMode.PRODUCT_EXTERNAL
-    catalog = CatalogBuilder("bigquery").with_builtin_functions(
-        types.ZetaSQLBuiltinFunctionOptions(language_options=language)
-    )
-    for name, columns in compiled.tables.items():
-        table = TableBuilder(name)
-        for column, kind in columns:
-            table.add_column(column, types.TypeKind[kind])
-        catalog.add_table(table.build())
-    options = types.AnalyzerOptions(
-        language_options=language,
-        default_timezone="UTC",
-        error_message_mode=types.ErrorMessageMode.ERROR_MESSAGE_ONE_LINE,  # ends with [at line:column]
-    )
-    analyzer = Analyzer(options, catalog.build())
-
+    analyzer = BigQueryAnalyzer(compiled.tables)
     problems: list[str] = []
     for statement in compiled.statements:
         try:
-            resolved = analyzer.analyze_statement(statement.sql)
-        except ZetaSQLError as error:
+            found = analyzer.columns(statement.sql)
+        except AnalyzerError as error:
             problems.append(f"{statement.name} ({statement.form}): {error}")
             continue
         if statement.contract is None:
             continue
-        found = tuple((column.name, column.column.type.type_kind.name) for column in resolved.output_column_list)
         problems += [
             f"{statement.name} ({statement.form}): yields {got or 'nothing'}, its contract says {said or 'nothing'}"
             for got, said in _pairs(found, statement.contract)

@@ -45,3 +45,6 @@ def need_port(host: str, port: int, said_by: str) -> None:
             raise SettingsError(
                 f"port {port} is taken; end what listens there or name another with {said_by}"
             ) from None
+
+
+from audit_assets.cli import dashboard_files as dashboard_files  # noqa: E402  registers generate and check

@@ -1,0 +1,40 @@
+# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+
+view: workspace_days {
+  label: "Workspace days"
+  sql_table_name: `@{project}.@{dataset}.ai_audit_workspace_stats` ;;
+
+  filter: range {
+    label: "Time range"
+    type: date
+    convert_tz: no
+  }
+
+  dimension: date {
+    label: "Day"
+    type: date
+    sql: ${TABLE}.date ;;
+    datatype: date
+    convert_tz: no
+  }
+
+  dimension: workspace_id {
+    label: "Workspace"
+    type: string
+    sql: ${TABLE}.workspace_id ;;
+  }
+
+  measure: interactions {
+    label: "Interactions"
+    type: number
+    sql: sum(total_interactions) ;;
+    value_format: "#,##0"
+  }
+
+  measure: error_rate {
+    label: "Error rate"
+    type: number
+    sql: sum(error_count) / nullif(sum(success_count) + sum(error_count), 0) ;;
+    value_format: "0.0%"
+  }
+}
