@@ -11,6 +11,8 @@ from audit_assets.alerting.remediation import RemediationError
 from audit_assets.alerting.silences import SilenceError
 from audit_assets.cli import alerts, dashboards, drilling, remediation, rules, serving, source, syncing, watching
 from audit_assets.cli.screen import FAILED, WRONG_USAGE, err
+from audit_assets.dashboards.capture import CaptureError
+from audit_assets.dashboards.chromium import ChromiumError
 from audit_assets.dashboards.load import DefinitionError
 from audit_assets.ingest.mirror import MirrorError
 from audit_assets.ingest.policy import PolicyError
@@ -65,6 +67,8 @@ _FAILED = (
     RuleError,
     CountsError,
     LedgerError,
+    CaptureError,
+    ChromiumError,
 )
 
 

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from audit_assets.cli import dashboard_pictures
 from audit_assets.cli.screen import out
 from audit_assets.settings import DASHBOARDS_PORT, Settings, SettingsError, read_settings
 
@@ -36,3 +37,6 @@ def dashboards_port(settings: Settings) -> int:
     """The port of the address links lead to where that is this machine, else the usual one."""
     address = urlsplit(settings.dashboard_url)
     return (address.port if address.hostname in ("localhost", "127.0.0.1") else None) or DASHBOARDS_PORT
+
+
+dashboards_app.command("capture")(dashboard_pictures.capture)
