@@ -20,11 +20,8 @@ Theme = Literal["light", "dark"]
 
 _TALLEST = 8000  # pixels; a page is some 2,000
 _WITHIN = 60.0  # seconds for a page to be whole, the first one with a cold server
-# The tiles scroll below the header: as tall as both together, nothing scrolls.
-_HEIGHT = """(() => {
-  const scrolls = document.getElementById("right-side") || document.documentElement;
-  return Math.ceil(scrolls.getBoundingClientRect().top + scrolls.scrollHeight);
-})()"""
+# The tiles scroll below the header: where the window is as tall as all of them, nothing scrolls.
+_HEIGHT = "Math.ceil(document.querySelector('main.board').getBoundingClientRect().bottom) + 28"
 _SETTLED = "document.fonts.ready.then(() => new Promise((done) => setTimeout(() => done(true), 800)))"
 _THEME = "document.documentElement.getAttribute('data-bs-theme')"
 
