@@ -20,6 +20,7 @@ from audit_assets.settings import PROJECT_ROOT
 from audit_assets.simulate.server_process import free_port
 from audit_assets_tests.homes import Home
 
+TITLES = {"/": "Overview", "/workspace": "Workspace", "/capability": "Capability", "/audit-log": "Audit log"}
 WITHIN = 60_000  # ms; a machine that is busy with other tests is slow
 
 # What a chart's bars hold, and where they are on the screen: [link, x, y, height] of each day of each bar.
@@ -58,15 +59,24 @@ class Reader:
         self.page.wait_for_function(PAINTED, timeout=WITHIN)
 
     def goes(self, path: str, **query: str) -> None:
-        """Waits until the address is that page with at least these values, and the page is whole."""
+        """Waits until the address is that page with these values, and its title, dates and filters say so too."""
         until = time.monotonic() + WITHIN / 1000
         while not self._is_at(path, query):
             assert time.monotonic() < until, f"{self.page.url} is not {path} with {query}"
             self.page.wait_for_timeout(50)
-        if query.get("capability"):
-            self.page.locator("details.filter summary", has_text="Capability: ").filter(
-                has_not_text="Capability: all"
-            ).wait_for(timeout=WITHIN)
+        self.page.locator("h1", has_text=TITLES[path]).wait_for()
+        for name, value in query.items():
+            if name in ("from", "to"):
+                self.page.wait_for_function(f"document.querySelector('#date-{name}').value === '{value}'")
+            elif name != "range":
+                said = f"{name.capitalize()}: {value}"
+                self.page.locator("details.filter summary").get_by_text(said, exact=True).wait_for()
+        self.whole()
+
+    def leaves(self, name: str) -> None:
+        """Waits until a filter is gone from the address and from the page."""
+        self.page.wait_for_function(f"!new URLSearchParams(location.search).has('{name}')")
+        self.page.locator("details.filter summary", has_text=f"{name.capitalize()}: all").wait_for()
         self.whole()
 
     def _is_at(self, path: str, query: dict[str, str]) -> bool:
@@ -104,9 +114,17 @@ class Reader:
         self.page.locator(f"#{tile}").scroll_into_view_if_needed()
         return [(link, x, y, height) for link, x, y, height in self.page.evaluate(_BARS, tile)]
 
-    def drawn(self, tile: str) -> float:
-        """The sum of all bars of a chart."""
-        return self.page.evaluate(_DRAWN, tile)
+    def draws(self, tile: str, total: float) -> None:
+        """Waits until all bars of a chart sum to `total`; a chart follows its page by a moment."""
+        until = time.monotonic() + 10
+        while (sum_of_bars := self.page.evaluate(_DRAWN, tile)) != total:
+            assert time.monotonic() < until, f"{tile} draws {sum_of_bars}, not {total}"
+            self.page.wait_for_timeout(50)
+
+    def cut_off(self) -> list[str]:
+        """Tiles that hide a part of what they hold."""
+        hidden = "(one) => getComputedStyle(one).overflowY !== 'visible' && one.scrollHeight > one.clientHeight + 1"
+        return self.page.eval_on_selector_all("section.tile", f"all => all.filter({hidden}).map((one) => one.id)")
 
     def theme(self) -> str:
         return self.page.evaluate("document.documentElement.getAttribute('data-bs-theme')")

@@ -25,10 +25,10 @@ def shown(built: Home, postgres: str, tmp_path_factory: pytest.TempPathFactory) 
     """The built home, with 500 calls of yesterday by each harmful name, as capability, provider and workspace."""
     with copy_of(built, postgres, tmp_path_factory.mktemp("shown")) as home:
         now = datetime.now(UTC)
+        at = now - timedelta(hours=20)
         for number, name in enumerate(HARMFUL):
-            at = now - timedelta(hours=20)
             home.tell(_CALLS, {"id": f"harm-{number}-", "name": name, "at": at})
-        outcome = home.build(at.date(), now.date())
+        outcome = home.build(at.date(), now.date(), mode="days")
         assert outcome.succeeded, outcome.failure
         yield home
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -113,12 +114,9 @@ def test_how_old_the_data_are_is_said_on_every_page(nothing: Board, passed: time
             one for one in parts(rendered(nothing, page, now=now)) if "freshness" in str(getattr(one, "className", ""))
         ]
         assert said in words_of(line)
-    assert gauge in tiles_of(rendered(nothing, "workspace", now=now))["T22"].split()[-20:] or (
-        f" {gauge} " in tiles_of(rendered(nothing, "workspace", now=now))["T22"]
-    )
+    assert f" {gauge} " in tiles_of(rendered(nothing, "workspace", now=now))["T22"]
 
 
-@pytest.mark.requirement("T10")
 def test_only_the_tile_whose_query_fails_is_unavailable_and_it_says_why(emptied: Home, shipped: Copy):
     shipped.change("metrics.yaml", "sum(n) as interactions\n      from ranked\n      group by provider",
                    "sum(no_such_column) as interactions\n      from ranked\n      group by provider")  # fmt: skip
@@ -165,8 +163,9 @@ def test_a_page_asks_for_nothing_outside(client: flask.testing.FlaskClient, path
     text = client.get(path).get_data(as_text=True)
 
     assert "<html lang='en'" in text
-    assert "http://" not in text
-    assert "https://" not in text
+    loaded = re.findall(r"""(?:src|href)=["']?([^"' >]+)""", text)
+    assert loaded
+    assert [address for address in loaded if not re.match("/(?!/)", address)] == []
 
 
 def test_rows_behind_a_tile_are_a_page_and_a_file_and_an_unknown_tile_is_not_there(client: flask.testing.FlaskClient):
@@ -178,7 +177,8 @@ def test_rows_behind_a_tile_are_a_page_and_a_file_and_an_unknown_tile_is_not_the
     assert (file.status_code, file.mimetype) == (200, "text/csv")
     assert file.get_data(as_text=True).splitlines()[0].startswith("date,capability,interaction_count,")
     assert client.get("/data/T99").status_code == 404
-    assert "<" not in client.get("/data/<script>").get_data(as_text=True)
+    assert client.get("/data/<script>alert(1)</script>").status_code == 404
+    assert client.get("/data/<script>").mimetype == "text/plain"  # or the name would be run
 
 
 def test_rows_that_cannot_be_read_are_a_503_with_the_mend(tmp_path: Path):
