@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from urllib.error import URLError
@@ -21,6 +22,7 @@ from audit_assets.warehouse.snapshot import open_snapshot
 from benchmarks.figure import Aim, BenchmarkError, Figure, at_most
 from benchmarks.home import Home, made_home, refuse_configured_source, temporary_folder
 from benchmarks.process import run
+from benchmarks.scaled_snapshot import Scale, scale_up
 from benchmarks.visiting import Change, Visit, changes, visit
 
 
@@ -31,12 +33,14 @@ class Sizes:
     days: int
     rows_per_day: int
     rounds: int
+    scale: Scale | None = None  # how much larger the snapshot is made for the second part
 
 
-FULL = Sizes(days=90, rows_per_day=5_950, rounds=10)
+FULL = Sizes(days=90, rows_per_day=5_950, rounds=10, scale=Scale(days=731, copies=10))
 QUICK = Sizes(days=15, rows_per_day=300, rounds=2)
 
 OVERVIEW_WITHIN, PAGE_WITHIN, FILTER_WITHIN = 1.5, 2.0, 0.7
+SCALED_WITHIN = 3.0
 LIGHTEST = 1.5  # MB
 
 
@@ -49,7 +53,27 @@ def measure(sizes: Sizes) -> tuple[Figure, ...]:
             run([sys.executable, "-m", "audit_assets.cli", "demo", "--no-serve", *made], home.environment)
         finally:
             postgres.remove(home.folder / "postgres")
-        return measure_home(home, sizes.rounds)
+        figures = measure_home(home, sizes.rounds)
+        return (*figures, *_scaled(home, folder, sizes)) if sizes.scale else figures
+
+
+def _scaled(home: Home, folder: Path, sizes: Sizes) -> tuple[Figure, ...]:
+    """The pages over the same snapshot with ten times the workspaces, and two years of days, shown as a whole."""
+    assert sizes.scale is not None
+    large = made_home(folder / "large")
+    scale_up(home.snapshot_folder, large.snapshot_folder, sizes.scale)
+    interactions, days, capabilities, workspaces = held_by(large.snapshot_folder)
+    asked = f"from={datetime.now(UTC).date() - timedelta(days=days - 1)}"
+    figures: list[Figure] = []
+    with served(large) as url:
+        for name, path in (("Overview", "/"), ("Workspace", "/workspace"), ("Capability", "/capability")):
+            for range_, query in (("7 days", ""), ("all days", f"?{asked}")):
+                visit(url + path + query)
+                visits = [visit(url + path + query) for _ in range(max(1, sizes.rounds // 3))]
+                figures.append(painted(f"scaled: {name}, {range_}", visits, at_most(SCALED_WITHIN)))
+    how = f"{days} days, {capabilities} capabilities, {workspaces:,} workspaces; copies of the real snapshot's weeks"
+    figures.append(Figure("scaled: interactions counted in it", interactions, "", None, how))
+    return tuple(figures)
 
 
 def measure_home(home: Home, rounds: int) -> tuple[Figure, ...]:
