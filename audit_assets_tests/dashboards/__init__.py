@@ -1,1 +1,1 @@
-"""Tests of the dashboards: what the server makes of an address, and what a browser shows of it."""
+"""The dashboards: their definition, what they read, what they show."""
