@@ -4,7 +4,8 @@ from dagster import Definitions, colored_console_logger, in_process_executor
 
 from audit_assets.defs.alerting import alert_deliveries
 from audit_assets.defs.checks import CHECKS
-from audit_assets.defs.ingestion import source_table, sync_ai_audit_logs
+from audit_assets.defs.dashboards import DASHBOARDS
+from audit_assets.defs.ingestion import source_table, source_workspaces, sync_ai_audit_logs
 from audit_assets.defs.ledger_copy import mirror_alert_ledger
 from audit_assets.defs.models import models
 from audit_assets.defs.narration import terminal
@@ -14,7 +15,15 @@ from audit_assets.defs.schedules import JOBS, SCHEDULES, SENSORS
 from audit_assets.defs.upkeep import hourly_upkeep, upkeep
 
 defs = Definitions(
-    assets=[source_table, sync_ai_audit_logs, models, published_snapshot, mirror_alert_ledger],
+    assets=[
+        source_table,
+        source_workspaces,
+        sync_ai_audit_logs,
+        models,
+        published_snapshot,
+        mirror_alert_ledger,
+        *DASHBOARDS,
+    ],
     asset_checks=CHECKS,
     jobs=[*JOBS, upkeep],
     schedules=[*SCHEDULES, hourly_upkeep],

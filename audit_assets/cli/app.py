@@ -54,7 +54,16 @@ app.add_typer(dashboards.dashboards_app, name="dashboards", rich_help_panel="Das
 app.command("demo", rich_help_panel="Serving")(serving.demo)
 app.command("dev", rich_help_panel="Serving")(serving.dev)
 
-_WRONG_USAGE = (SettingsError, PolicyError, WindowError, CalendarError, RoutingError, SilenceError, RemediationError, DefinitionError)
+_WRONG_USAGE = (
+    SettingsError,
+    PolicyError,
+    WindowError,
+    CalendarError,
+    RoutingError,
+    SilenceError,
+    RemediationError,
+    DefinitionError,
+)
 _FAILED = (
     MirrorError,
     SourceError,

@@ -16,27 +16,36 @@ dashboards_app = typer.Typer(help="The dashboards: Overview, Workspace, Capabili
 @dashboards_app.command("serve")
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: that of AI_AUDIT_DASHBOARD_URL, or 8050.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Default: that of AI_AUDIT_DASHBOARD_URL, or 8050.")
+    ] = None,
 ) -> None:
-    """Serve the dashboards on the published snapshot until a signal. There is no login: put a proxy in front of them."""
+    """Serve the dashboards on the published snapshot until a signal. There is no login: put a proxy before them."""
     settings = read_settings()
     chosen = port or dashboards_port(settings)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, chosen))
-        except OSError:
-            raise SettingsError(f"port {chosen} is taken; end what listens there or name another with --port") from None
+    need_port(host, chosen, "--port")
     # Imported here: Dash and Plotly take seconds that no other command need wait for.
     from audit_assets.dashboards.serving import serve_dashboards
 
-    serve_dashboards(settings, host, chosen, lambda: out.print(f"Dashboards: http://localhost:{chosen}  (Ctrl-C ends it)"))
+    serve_dashboards(settings, host, chosen, lambda: out.print(f"Dashboards: http://localhost:{chosen}"))
 
 
 def dashboards_port(settings: Settings) -> int:
     """The port of the address links lead to where that is this machine, else the usual one."""
     address = urlsplit(settings.dashboard_url)
     return (address.port if address.hostname in ("localhost", "127.0.0.1") else None) or DASHBOARDS_PORT
+
+
+def need_port(host: str, port: int, said_by: str) -> None:
+    """Raises SettingsError where something listens there already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            raise SettingsError(
+                f"port {port} is taken; end what listens there or name another with {said_by}"
+            ) from None
 
 
 dashboards_app.command("capture")(dashboard_pictures.capture)

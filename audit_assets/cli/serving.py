@@ -3,7 +3,6 @@
 import compileall
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import typer
 from rich.rule import Rule
 from rich.text import Text
 
+from audit_assets.cli.dashboards import dashboards_port, need_port
 from audit_assets.cli.delivering import deliver_due
 from audit_assets.cli.headless import BuildOutcome, prepare_instance, run_build
 from audit_assets.cli.reckoning import reckon
@@ -25,7 +25,7 @@ from audit_assets.cli.screen import FAILED, AsJson, err, out, print_json
 from audit_assets.cli.source import make_traffic, started
 from audit_assets.ingest.policy import read_policy
 from audit_assets.ingest.windows import WindowError
-from audit_assets.settings import PROJECT_ROOT, Settings, SettingsError, read_settings
+from audit_assets.settings import DASHBOARDS_PORT, PROJECT_ROOT, Settings, read_settings
 from audit_assets.warehouse.snapshot import read_manifest
 
 DEMO_DAYS = 60
@@ -59,7 +59,7 @@ def demo(
     """Made traffic (or your AI_AUDIT_SOURCE_URL), through the whole pipeline, to a first alert on this terminal."""
     if not send:
         os.environ["AI_AUDIT_SEND"] = "0"  # for what is served afterwards, too
-    settings = read_settings()
+    settings = _leading_here(read_settings()) if serve else read_settings()
     begun = time.monotonic()
     prepare_instance(settings)
     own = settings.configured_source_url is None
@@ -89,31 +89,33 @@ def demo(
 
 
 def dev() -> None:
-    """Serve Dagster on the data that is there; the continuous sync runs by itself."""
-    settings = read_settings()
+    """Serve Dagster and the dashboards on the data that is there; the continuous sync runs by itself."""
+    settings = _leading_here(read_settings())
     prepare_instance(settings)
     started(settings)
     _serve(settings, [])
 
 
+def _leading_here(settings: Settings) -> Settings:
+    """Where nobody said where the dashboards are, links lead to those that are served beside Dagster."""
+    if not settings.dashboard_url:
+        os.environ["AI_AUDIT_DASHBOARD_URL"] = f"http://localhost:{DASHBOARDS_PORT}"
+    return read_settings()
+
+
 def _serve(settings: Settings, beside: Sequence[list[str]]) -> None:
-    """Runs `dagster dev` and what belongs beside it until a signal, and ends them all."""
-    address = urlsplit(settings.dagster_url)
-    host, port = "127.0.0.1", address.port or 3333
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            raise SettingsError(
-                f"port {port} is taken; end what listens there or name another with AI_AUDIT_DAGSTER_URL"
-            ) from None
+    """Runs `dagster dev`, the dashboards and what else belongs beside it until a signal, and ends them all."""
+    host, port = "127.0.0.1", urlsplit(settings.dagster_url).port or 3333
+    dashboards = dashboards_port(settings)
+    need_port(host, port, "AI_AUDIT_DAGSTER_URL")
+    need_port(host, dashboards, "AI_AUDIT_DASHBOARD_URL")
     # Workers are new processes, one a run: compiled here, they need not compile the package each time.
     compileall.compile_dir(PROJECT_ROOT / "audit_assets", quiet=2)
     # By module: a console script would be looked up on a PATH that may not hold this environment.
     dagster = [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT_ROOT / "workspace.yaml"), "-h", host]
-    children = [_child([*dagster, "-p", str(port)]), *map(_child, beside)]
-    out.print(f"Dagster: http://localhost:{port}  (Ctrl-C ends it)")
+    pages = [sys.executable, "-m", "audit_assets.cli", "dashboards", "serve", "--port", str(dashboards)]
+    children = [_child([*dagster, "-p", str(port)]), _child(pages), *map(_child, beside)]
+    out.print(f"Dagster: http://localhost:{port}  (Ctrl-C ends all)")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: [child.send_signal(signal.SIGINT) for child in children])
     code = children[0].wait()

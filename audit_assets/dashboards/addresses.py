@@ -1,9 +1,9 @@
 """Where links of the dashboards lead: the application, runbooks, Dagster, a draft of an incident."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from audit_assets.dashboards.charts import link_to
+from audit_assets.dashboards.plotting import link_to
 
 _RULE_OF_STATE = {"spike": "volume_spike", "drop": "volume_drop"}
 
@@ -15,7 +15,7 @@ class Addresses:
     app: str = ""
     docs: str = ""
     dagster: str = ""
-    draft: str = ""  # a web address that opens a draft; the title is added
+    draft: Callable[[str], str] = lambda _: ""  # title → the form of an incident
     runbooks: Mapping[str, str] = field(default_factory=dict[str, str])  # rule → section of the runbook page
 
     def runbook(self, rule: str) -> str:
@@ -30,7 +30,11 @@ class Addresses:
         if template == "{runbook}":
             return self.runbook(rule) if rule else ""
         if template == "{draft}":
-            return link_to(self.draft, row, "") if self.draft and rule else ""
+            return (
+                self.draft(f"AI Copilot Audit: {row['capability']} {row['deviation_state']} on {row['date']}")
+                if rule
+                else ""
+            )
         if template.startswith("{app}"):
-            return link_to(template.removeprefix("{app}"), row, "") and f"{self.app.rstrip('/')}{link_to(template[5:], row, '')}"
+            return f"{self.app.rstrip('/')}{link_to(template.removeprefix('{app}'), row, '')}"
         return link_to(template, row, "")

@@ -1,113 +1,28 @@
-"""The dashboards as a Vizro app: its shell around our pages, readable addresses, and small answers."""
+"""The dashboards as a WSGI application: pages, readable addresses, the rows behind each tile, small answers."""
 
 import csv
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlencode
 
 import flask
-import vizro.models as vm
-from dash import html
-from dash.development.base_component import ComponentRegistry
-from vizro import Vizro
 
 from audit_assets.dashboards import words
-from audit_assets.dashboards.board import Asked, Board
+from audit_assets.dashboards.board import Board
 from audit_assets.dashboards.compression import compress_answers
-from audit_assets.dashboards.load import TABS
 from audit_assets.dashboards.plotly_script import plotly_script
 from audit_assets.dashboards.reader import ReadError
-
-TITLE = "AI Copilot · Observability"
-BROWSER = Path(__file__).parent / "browser"
-
-# Libraries of components that the pages do not use; each would be sent to every browser.
-_UNUSED = ("dash_mantine_components", "dash_ag_grid", "vizro_dash_components", "dash_table")
-
-# What is asked of the page that is being built: Vizro hands its components no address.
-_ASKED: ContextVar[Asked] = ContextVar("asked", default={})
-
-
-class Content(vm.VizroBaseModel):
-    """All tiles of one page, built for the address that is asked."""
-
-    type: Literal["content"] = "content"
-    page: str
-
-    def build(self) -> Any:
-        board: Board = _BOARDS[self.page]
-        page = board.definition.page(self.page)
-        assert page is not None
-        return board.render(page, path_of(self.page), _ASKED.get(), datetime.now(UTC))
-
-
-_BOARDS: dict[str, Board] = {}
-
-
-class Sheet(vm.Page):
-    """Vizro's page without its place for notifications: nothing here notifies, and it would bring Mantine."""
-
-    def build(self) -> Any:
-        built = super().build()
-        tiles = built["page-components"]
-        tiles.children = [child for child in tiles.children if child._namespace not in _UNUSED]
-        return built
-
-
-class Shell(vm.Dashboard):
-    """Vizro's dashboard without what the pages do not need: its state is the address."""
-
-    def build(self) -> Any:
-        return html.Div(super().build().children)  # without the Mantine provider, a megabyte of script
-
-    def _make_page_layout(self, page: vm.Page, **asked: Any) -> Any:
-        with _asking(asked):
-            return super()._make_page_layout(page)
-
-    def _build_header_controls(self, has_page_controls: bool, control_panel_hidden: bool) -> html.Div:
-        controls = super()._build_header_controls(has_page_controls, control_panel_hidden)
-        toggle = next(child for child in controls.children if getattr(child, "id", "") == "theme-toggle")
-        toggle.children = html.Span("◐", style={"fontSize": "1.25rem", "color": "var(--text)"})
-        return controls
-
-
-@contextmanager
-def _asking(asked: Asked) -> Iterator[None]:
-    token = _ASKED.set(asked)
-    try:
-        yield
-    finally:
-        _ASKED.reset(token)
-
-
-def path_of(page: str) -> str:
-    """The address of a page. Vizro has the first at the root."""
-    return "/" if page == TABS[0] else f"/{page.replace('_', '-')}"
+from audit_assets.dashboards.shell import make_shell
 
 
 def make_app(board: Board, cache: Path) -> flask.Flask:
     """The dashboards as a WSGI application; compressed scripts are kept in `cache`."""
-    Vizro._reset()
-    Sheet.add_type("components", Content)
-    _BOARDS.update({page.page: board for page in board.definition.pages})
-    pages = [
-        Sheet(id=page.page, title=page.title, path=path_of(page.page), components=[Content(page=page.page)])
-        for page in board.definition.pages
-    ]
-    tabs = vm.Navigation(nav_selector=vm.NavBar(pages={page.title: [page.id] for page in pages if page.id in TABS}, position="top"))
-    for library in _UNUSED:
-        with suppress(ValueError):  # where nothing imported it
-            ComponentRegistry.registry.discard(library)
-    app = Vizro(assets_folder=str(BROWSER), update_title=None)
-    app.build(Shell(title=TITLE, pages=pages, navigation=tabs, theme="vizro_light"))
-    app.dash.index_string = app.dash.index_string.replace("<html", "<html lang='en'", 1)
-    server: flask.Flask = app.dash.server
-    plotly_script(app.dash)
+    shell = make_shell(board)
+    plotly_script(shell)
+    server: flask.Flask = shell.server
     _add_addresses(server, board)
     compress_answers(server, cache)
     return server

@@ -1,22 +1,25 @@
 """A page of the dashboards for one scope: every tile on its own, so that one that fails leaves the others whole."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import polars as pl
-from dash import dcc, html
+from dash import html
 
 from audit_assets.dashboards import cards, words
 from audit_assets.dashboards.addresses import Addresses
-from audit_assets.dashboards.charts import Marks, draw
+from audit_assets.dashboards.charts import draw
 from audit_assets.dashboards.colours import assigned
 from audit_assets.dashboards.controls import address, controls
 from audit_assets.dashboards.definition import Definition, Page, Source, Tile
+from audit_assets.dashboards.markup import attributes
+from audit_assets.dashboards.plotting import Marks
 from audit_assets.dashboards.query import Query, options_query, select, tile_query
-from audit_assets.dashboards.reader import Reader, ReadError
+from audit_assets.dashboards.reader import NOTHING_PUBLISHED, Reader, ReadError
 from audit_assets.dashboards.scope import Scope, read_scope
 from audit_assets.dashboards.tables import PAGE, table
 
@@ -30,8 +33,6 @@ _OPTIONS = {
     "owner": ("workspaces", "owner"),
     "activity": ("workspaces", "activity"),
 }
-_CHART = {"displayModeBar": False, "responsive": True, "doubleClick": False, "showTips": False}
-
 Asked = Mapping[str, str | Sequence[str]]
 
 
@@ -49,8 +50,10 @@ class Board:
         freshness = self.reader.freshness()
         title = html.H1(page.title)
         if freshness is None:
-            text = "Nothing has been published yet. Run make demo for made traffic, or audit sync and audit build for yours."
-            return html.Main([html.Div([title], className="top"), html.P(text, className="empty", role="status")], className="board")
+            text = f"{NOTHING_PUBLISHED.capitalize()}."
+            return html.Main(
+                [html.Div([title], className="top"), html.P(text, className="empty", role="status")], className="board"
+            )
         options = self._options(page, scope)
         unknown = [
             f"{name}: no {words.shortened(value)} in this range"
@@ -66,11 +69,17 @@ class Board:
         ]
         top = html.Div([title, cards.freshness_line(freshness, now)], className="top")
         bar = controls(path, scope, {name: options.get(name, ()) for name in page.filters})
-        foot = f"{words.days(scope.first, scope.last)}, UTC days · as of {words.instant(now)} · published {words.instant(freshness.published_at)}"
+        range_, published = words.days(scope.first, scope.last), words.instant(freshness.published_at)
+        foot = f"{range_}, UTC days · as of {words.instant(now)} · published {published}"
         links = [html.A("Dagster", href=self.addresses.dagster)] if self.addresses.dagster else []
         return html.Main(
-            [top, bar, html.Ul(notices, className="notices", role="status") if notices else None, *rows,
-             html.Footer([html.Span(foot), *links], className="foot")],
+            [
+                top,
+                bar,
+                html.Ul(notices, className="notices", role="status") if notices else None,
+                *rows,
+                html.Footer([html.Span(foot), *links], className="foot"),
+            ],
             className="board",
         )
 
@@ -86,7 +95,9 @@ class Board:
                 continue
             source, column = _OPTIONS[name]
             try:
-                found[name] = self.reader.read(options_query(self.definition.source(source), column, scope))[column].to_list()
+                found[name] = self.reader.read(options_query(self.definition.source(source), column, scope))[
+                    column
+                ].to_list()
             except ReadError as error:
                 _LOG.warning("no options for %s: %s", name, error)
         return found
@@ -106,7 +117,7 @@ class Board:
         capabilities = [name for name in names if not name.startswith("provider:")]
         providers = [name.removeprefix("provider:") for name in names if name.startswith("provider:")]
         colours = {**assigned(providers), **assigned(capabilities)}
-        return Marks(colours, incidents, scope.query("capability"))
+        return Marks(colours, incidents, scope.query("capability"), scope.now.date())
 
     def _tile(self, page: Page, tile: Tile, path: str, scope: Scope, marks: Marks, asked: Asked) -> Any:
         source = self.definition.source(tile.source)
@@ -114,30 +125,38 @@ class Board:
             body = self._body(tile, source, path, scope, marks, asked)
         except ReadError as error:
             body = _unavailable(str(error))
-        except Exception as error:
-            # One failing chart must not blank the page.
+        except Exception as error:  # noqa: BLE001 - one failing chart must not blank the page
             _LOG.exception("%s cannot be drawn", tile.id)
             body = _unavailable(f"{type(error).__name__}: {error}")
         ignored = [name for name in page.filters if scope.chosen(name) and name not in source.answers_to]
         if ignored and tile.show != "gauge":
             body.append(html.P(f"not narrowed by {' and '.join(ignored)}", className="narrowed"))
         heading = html.H2(self._title(tile, scope), id=f"{tile.id}-title")
-        what = html.Button(["?", html.Span(tile.help)], className="help", type="button", **{"aria-label": tile.help})
+        what = html.Button(
+            ["?", html.Span(tile.help)], className="help", type="button", **attributes({"aria-label": tile.help})
+        )
         query = scope.query()
-        data = html.A("Data", href=f"/data/{tile.id}{'?' if query else ''}{query}", className="more", target="_blank",
-                      **{"aria-label": f"Data of {tile.title}"})
+        data = html.A(
+            "Data",
+            href=f"/data/{tile.id}{'?' if query else ''}{query}",
+            className="more",
+            target="_blank",
+            **attributes({"aria-label": f"Data of {tile.title}"}),
+        )
         return html.Section(
             [html.Header([heading, what, data]), *body],
-            className=f"tile w{tile.width} {tile.show}",
+            className=f"tile w{tile.width} show-{tile.show}",
             id=tile.id,
-            **{"aria-labelledby": f"{tile.id}-title"},
+            **attributes({"aria-labelledby": f"{tile.id}-title"}),
         )
 
     def _title(self, tile: Tile, scope: Scope) -> Any:
         if tile.link is None or "{window}" not in tile.link:
             return tile.title
         span = scope.span(tile.window)
-        return html.A(tile.title, href=tile.link.replace("{window}", f"from={span.first}&to={min(span.last, scope.now.date())}"))
+        return html.A(
+            tile.title, href=tile.link.replace("{window}", f"from={span.first}&to={min(span.last, scope.now.date())}")
+        )
 
     def _body(self, tile: Tile, source: Source, path: str, scope: Scope, marks: Marks, asked: Asked) -> list[Any]:
         if tile.show == "kpi":
@@ -146,12 +165,18 @@ class Board:
         if tile.show == "gauge":
             return cards.gauge(tile, rows.item() if len(rows) else None, scope.now)
         if _is_empty(tile, rows):
-            return [html.Div([html.Strong("Nothing in this range"), html.Span("Choose a longer one, or fewer filters.")], className="empty")]
+            return [
+                html.Div(
+                    [html.Strong("Nothing in this range"), html.Span("Choose a longer one, or fewer filters.")],
+                    className="empty",
+                )
+            ]
         if tile.show == "table":
             return self._table(tile, source, rows, path, scope, asked)
-        chart = dcc.Graph(id=f"{tile.id}-chart", figure=draw(tile, source, rows, marks), config=_CHART, className="chart")
         said = f"{tile.title}: {tile.help} {_in_words(tile, source, rows)}"
-        return [html.Div(chart, role="img", **{"aria-label": said})]
+        figure = json.dumps(draw(tile, source, rows, marks), default=str, separators=(",", ":"))
+        # Drawn by the page's script, what is in sight first; dcc.Graph draws all before anything is seen.
+        return [html.Div(className="chart", role="img", **attributes({"aria-label": said, "data-figure": figure}))]
 
     def _kpi(self, tile: Tile, source: Source, scope: Scope) -> cards.Kpi:
         span = scope.span(tile.window)
@@ -164,17 +189,25 @@ class Board:
             days = found[tile.spark.measure].to_list()
         names: list[str] = []
         if tile.names is not None:
-            named = tile.model_copy(update={"where": tile.names_where, "show": "table", "measures": (tile.names,), "also": ()})
+            named = tile.model_copy(
+                update={"where": tile.names_where, "show": "table", "measures": (tile.names,), "also": ()}
+            )
             names = self.reader.read(tile_query(named, source, scope))[tile.names].unique().sort().to_list()
         figure, *also = (now[name].item() for name in (*tile.measures, *tile.also))
         return cards.Kpi(figure, before[tile.measures[0]].item(), also, days, names)
 
-    def _table(self, tile: Tile, source: Source, rows: pl.DataFrame, path: str, scope: Scope, asked: Asked) -> list[Any]:
+    def _table(
+        self, tile: Tile, source: Source, rows: pl.DataFrame, path: str, scope: Scope, asked: Asked
+    ) -> list[Any]:
         pages = max(1, -(-len(rows) // PAGE))
         wanted = asked.get(tile.id, "1")
-        shown = min(int(wanted) if isinstance(wanted, str) and wanted.isdecimal() and len(wanted) < 6 else 1, pages) or 1
+        shown = (
+            min(int(wanted) if isinstance(wanted, str) and wanted.isdecimal() and len(wanted) < 6 else 1, pages) or 1
+        )
         some = rows.slice((shown - 1) * PAGE, PAGE)
-        body: list[Any] = [table(tile.title, source, tile.measures, some, self.addresses, tile.row_links, tile.highlight)]
+        body: list[Any] = [
+            table(tile.title, source, tile.measures, some, self.addresses, tile.row_links, tile.highlight)
+        ]
         if pages > 1:
             there = address(path, scope)
             join = "&" if "?" in there else "?"
@@ -204,7 +237,9 @@ _IN_ORDER = {
 
 
 def _unavailable(why: str) -> list[Any]:
-    return [html.Div([html.Strong("Unavailable"), html.Code(words.shortened(why, 240))], className="broken", role="alert")]
+    return [
+        html.Div([html.Strong("Unavailable"), html.Code(words.shortened(why, 240))], className="broken", role="alert")
+    ]
 
 
 def _is_empty(tile: Tile, rows: pl.DataFrame) -> bool:

@@ -11,6 +11,7 @@ from dash import html
 from audit_assets.dashboards import words
 from audit_assets.dashboards.colours import BAD, GOOD, VALUE
 from audit_assets.dashboards.definition import Source, Tile, Unit
+from audit_assets.dashboards.markup import attributes
 from audit_assets.dashboards.reader import Freshness
 
 _WINDOWS = {"24h": "the 24 h before", "7d": "the 7 days before", "2d": "the 2 days before", "14d": "the 14 days before"}
@@ -68,7 +69,7 @@ def _against(tile: Tile, unit: Unit, found: Kpi) -> list[Any]:
     change = words.change(found.value, found.before)
     if change is None:
         return [html.Span(f"nothing to compare with in {_WINDOWS[tile.window]}", className="kpi-before")]
-    arrow = "▲" if change > 0.05 else "▼" if change < -0.05 else "＝"
+    arrow = "▲" if change > 0.05 else "▼" if change < -0.05 else "±"
     kind = "flat"
     if tile.good is not None and abs(change) > 0.05:
         kind = "good" if (change > 0) == (tile.good == "up") else "bad"
@@ -99,7 +100,8 @@ def _spark(days: Sequence[float | None]) -> list[Any]:
     drawn = (
         "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 100 30' preserveAspectRatio='none'>"
         f"<polygon points='0,30 {points} 100,30' fill='{VALUE}' fill-opacity='.14'/>"
-        f"<polyline points='{points}' fill='none' stroke='{VALUE}' stroke-width='1.6' vector-effect='non-scaling-stroke'/>"
+        f"<polyline points='{points}' fill='none' stroke='{VALUE}' stroke-width='1.6'"
+        " vector-effect='non-scaling-stroke'/>"
         "</svg>"
     )
     address = f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode()}"
@@ -116,12 +118,12 @@ def freshness_line(freshness: Freshness, now: datetime) -> Any:
     more = {"fresh": "", "late": " · later than it should be", "stale": " · stale: the sync is not running"}[kind]
     return html.P(
         [
-            html.Span(className="dot", **{"aria-hidden": "true"}),
+            html.Span(className="dot", **attributes({"aria-hidden": "true"})),
             html.Strong(["Data ", html.Span(words.age(now - synced), className="age"), " old"]),
             html.Span(f"target under 5 min · synced {words.instant(synced)}{more}"),
         ],
         className=f"freshness {kind}",
-        **{"data-synced": synced.isoformat()},
+        **attributes({"data-synced": synced.isoformat()}),
     )
 
 
@@ -135,18 +137,28 @@ def gauge(tile: Tile, synced: datetime | None, now: datetime) -> list[Any]:
     kept = seconds <= tile.target.at_most
     bar = html.Div(
         [
-            html.Div(className="gauge-value", style={"width": f"{100 * share:.1f}%", "background": GOOD if kept else BAD}),
+            html.Div(
+                className="gauge-value", style={"width": f"{100 * share:.1f}%", "background": GOOD if kept else BAD}
+            ),
             html.Div(className="gauge-target"),
         ],
         className="gauge",
         role="img",
-        **{"aria-label": f"{words.age(now - synced)} old, {tile.target.label}"},
+        **attributes({"aria-label": f"{words.age(now - synced)} old, {tile.target.label}"}),
     )
     badge = html.Span("on target" if kept else "late", className=f"badge {'badge-good' if kept else 'badge-bad'}")
     number = html.Div(
-        [html.Span(words.age(now - synced), className="kpi-value age"), html.Span("old", className="kpi-within"), badge],
+        [
+            html.Span(words.age(now - synced), className="kpi-value age"),
+            html.Span("old", className="kpi-within"),
+            badge,
+        ],
         className="kpi-number",
-        **{"data-synced": synced.isoformat()},
+        **attributes({"data-synced": synced.isoformat()}),
     )
-    return [number, bar, html.Div([html.Span("0"), html.Span(tile.target.label), html.Span("10 min")], className="gauge-scale"),
-            html.P(f"last_synced_at {words.instant(synced)}", className="kpi-below")]
+    return [
+        number,
+        bar,
+        html.Div([html.Span("0"), html.Span(tile.target.label), html.Span("10 min")], className="gauge-scale"),
+        html.P(f"last_synced_at {words.instant(synced)}", className="kpi-below"),
+    ]

@@ -1,5 +1,6 @@
-"""The bar above the tiles: time range and filters. Each is a link to the page with another address, so it can be shared,
-bookmarked and gone back from."""
+"""The bar above the tiles: time range and filters, each a link to the page with another address.
+
+So what is shown can be shared, bookmarked and gone back from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 from dash import html
 
 from audit_assets.dashboards import words
+from audit_assets.dashboards.markup import attributes
 from audit_assets.dashboards.scope import DEFAULT_PRESET, PRESETS, Scope
 
 _TITLES = {
@@ -29,7 +31,7 @@ def controls(path: str, scope: Scope, options: Mapping[str, Sequence[str]]) -> A
     bar = [_presets(path, scope), _dates(scope), *listed]
     if scope.filters or scope.preset != DEFAULT_PRESET:
         bar.append(html.A("Reset", href=path, className="clear"))
-    return html.Div(bar, className="controls", role="group", **{"aria-label": "Time range and filters"})
+    return html.Div(bar, className="controls", role="group", **attributes({"aria-label": "Time range and filters"}))
 
 
 def address(path: str, scope: Scope) -> str:
@@ -43,8 +45,8 @@ def _presets(path: str, scope: Scope) -> Any:
         first = scope.now.date() - timedelta(days=days - 1)
         there = replace(scope, first=first, last=scope.now.date(), preset=name, exact=None)
         chosen = {"aria-current": "true"} if scope.preset == name else {}
-        links.append(html.A(f"{days} days", href=address(path, there), **chosen))
-    return html.Div(links, className="segments", role="group", **{"aria-label": "Days up to now"})
+        links.append(html.A(f"{days} days", href=address(path, there), **attributes(chosen)))
+    return html.Div(links, className="segments", role="group", **attributes({"aria-label": "Days up to now"}))
 
 
 def _dates(scope: Scope) -> Any:
@@ -54,7 +56,11 @@ def _dates(scope: Scope) -> Any:
     exact = ""
     if scope.exact is not None:
         exact = f"{words.instant(scope.exact.start)} to {words.instant(scope.exact.end)}"
-    return html.Span([html.Span("UTC days", className="unseen"), html.Span(exact) if exact else None], className="dates", **days)
+    return html.Span(
+        [html.Span("UTC days", className="unseen"), html.Span(exact) if exact else None],
+        className="dates",
+        **attributes(days),
+    )
 
 
 def _filter(path: str, scope: Scope, name: str, values: Sequence[str]) -> Any:
@@ -66,11 +72,17 @@ def _filter(path: str, scope: Scope, name: str, values: Sequence[str]) -> Any:
         there = scope.with_filter(name, *(others if value in chosen else (*chosen, value)))
         state = {"aria-checked": "true" if value in chosen else "false"}
         shown = words.shortened(value, 48)
-        options.append(html.A(html.Bdi(shown), href=address(path, there), role="menuitemcheckbox", title=value, **state))
+        options.append(
+            html.A(
+                html.Bdi(shown), href=address(path, there), role="menuitemcheckbox", title=value, **attributes(state)
+            )
+        )
     if len(values) > _LISTED:
         options.append(html.Span(f"and {len(values) - _LISTED:,} more, by address"))
     if chosen:
-        options.insert(0, html.A(f"All ({len(values):,})", href=address(path, scope.with_filter(name)), role="menuitem"))
+        options.insert(
+            0, html.A(f"All ({len(values):,})", href=address(path, scope.with_filter(name)), role="menuitem")
+        )
     if not options:
         options.append(html.Span("none in this range", className="clear"))
     said = ", ".join(words.shortened(value, 24) for value in chosen[:_NAMED]) if chosen else "all"

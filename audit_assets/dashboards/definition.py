@@ -9,7 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 Unit = Literal["count", "share", "percent", "milliseconds", "characters", "ratio", "instant"]
 ColumnType = Literal["date", "instant", "text", "number", "flag"]
 Show = Literal[
-    "kpi", "area", "line", "band", "donut", "box", "bars", "stacked_bars", "heatmap", "scatter", "funnel", "table", "gauge"
+    "kpi",
+    "area",
+    "line",
+    "band",
+    "donut",
+    "box",
+    "bars",
+    "stacked_bars",
+    "heatmap",
+    "scatter",
+    "funnel",
+    "table",
+    "gauge",
 ]
 Window = Literal["range", "24h", "2d", "7d", "14d", "all"]
 Filter = Literal["capability", "provider", "team", "owner", "activity", "workspace"]
@@ -164,6 +176,11 @@ class Definition(_Frozen):
 
     def page(self, name: str) -> Page | None:
         return next((page for page in self.pages if page.page == name), None)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Every table that some source reads."""
+        return frozenset(table for source in self.metrics.sources.values() for table in source.reads)
 
     @property
     def tiles(self) -> Iterator[tuple[Page, Tile]]:

@@ -114,4 +114,11 @@ def _misfits_of_tile(tile: Tile, metrics: Metrics) -> Iterator[tuple[Place, str]
 
 
 def _unknown(name: str, source: Source) -> str:
-    return f"{name}: neither a column nor a figure of the source{did_you_mean(name, [*source.columns, *source.measures])}"
+    return (
+        f"{name}: neither a column nor a figure of the source{did_you_mean(name, [*source.columns, *source.measures])}"
+    )
+
+
+def path_of(page: str) -> str:
+    """The address of a page. Vizro has the first at the root."""
+    return "/" if page == TABS[0] else f"/{page.replace('_', '-')}"

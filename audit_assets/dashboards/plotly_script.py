@@ -1,5 +1,8 @@
 """Which Plotly the browser gets: the part that draws the pages' charts where npm brought it, else the whole."""
 
+# pyright: reportPrivateUsage=false
+# Dash says by a private name only which scripts it sends.
+
 import sys
 from pathlib import Path
 
@@ -14,7 +17,10 @@ PARTIAL = Path(sys.prefix) / "npm" / "node_modules" / "plotly.js-cartesian-dist-
 
 def plotly_script(app: dash.Dash) -> None:
     """Serves the part in place of the whole, where it is there and of the same version as the Python package."""
-    if not PARTIAL.exists() or f'"version": "{get_plotlyjs_version()}"' not in (PARTIAL.parent / "package.json").read_text():
+    if (
+        not PARTIAL.exists()
+        or f'"version": "{get_plotlyjs_version()}"' not in (PARTIAL.parent / "package.json").read_text()
+    ):
         return
     path = f"/scripts/plotly-{get_plotlyjs_version()}.js"
     script = PARTIAL.read_bytes()

@@ -81,7 +81,9 @@ def options_query(source: Source, column: str, scope: Scope, limit: int = 500, e
     free = Scope(scope.first, scope.last, scope.now)
     span = free.span("range")
     writer = _Writer(source, free, span, engine)
-    sql = f"select distinct {column}\nfrom {writer.rows()}\nwhere {column} is not null\norder by {column}\nlimit {limit}"
+    sql = (
+        f"select distinct {column}\nfrom {writer.rows()}\nwhere {column} is not null\norder by {column}\nlimit {limit}"
+    )
     return Query(sql, {}, source.reads, span.first, span.last)
 
 
@@ -96,9 +98,7 @@ def _order(tile: Tile | None, by: list[str], figures: list[str]) -> list[str]:
         return []
     if tile.order is not None:
         order = f"{tile.order} desc nulls last"
-    elif by[0] in ("date", "created_at"):
-        order = ", ".join(by)
-    elif tile.show in ("scatter", *TOP_OF):
+    elif by[0] in ("date", "created_at") or tile.show in ("scatter", *TOP_OF):
         order = ", ".join(by)
     else:
         order = f"{figures[-1] if tile.show == 'box' else figures[0]} desc nulls last" if figures else by[0]
@@ -121,7 +121,9 @@ class _Writer:
         return f"(select * from analytics.{self.source.table}{narrowed}) as rows_of_source"
 
     def outer_conditions(self) -> list[str]:
-        return [self._chosen(name, column) for name, column in self.source.outer_filters.items() if self._is_chosen(name)]
+        return [
+            self._chosen(name, column) for name, column in self.source.outer_filters.items() if self._is_chosen(name)
+        ]
 
     def _conditions(self) -> list[str]:
         return [*self._time(), *self._dims()]

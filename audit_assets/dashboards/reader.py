@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,15 +11,18 @@ from typing import Protocol, TypeVar
 import duckdb
 import polars as pl
 
+from audit_assets.dashboards.marts import Marts
 from audit_assets.dashboards.query import Query
 from audit_assets.warehouse.snapshot import Manifest, SnapshotError, open_snapshot, read_manifest
 
 K = TypeVar("K")
 V = TypeVar("V")
 
+NOTHING_PUBLISHED = "nothing has been published yet: run `make demo`, or `audit sync` and `audit build`"
+
 _EVENTS = "stg_ai_audit_logs"
-_OPEN = 6  # connections: the marts of the snapshot, and some spans of events
-_HELD = 400  # results; a page asks for some twenty
+_SPANS = 4  # of events, open at once
+_RESULTS = 400  # a page asks for some thirty
 
 
 class ReadError(Exception):
@@ -62,63 +65,76 @@ class _Newest(OrderedDict[K, V]):
 
 
 class SnapshotReader:
-    """Reads the published snapshot. Results are kept for as long as the snapshot is the same; any thread may ask."""
+    """Reads the published snapshot: its `tables` in memory, events from the files of the days that are asked for.
 
-    def __init__(self, folder: Path) -> None:
+    Results are kept for as long as the snapshot is the same. Any thread may ask; one at a time is answered.
+    """
+
+    def __init__(self, folder: Path, tables: Collection[str]) -> None:
         self._folder = folder
-        self._lock = threading.Lock()
-        self._results: _Newest[object, pl.DataFrame] = _Newest(_HELD)
-        self._connections: _Newest[object, duckdb.DuckDBPyConnection] = _Newest(_OPEN)
+        self._lock = threading.RLock()
+        self._marts = Marts(folder, sorted(set(tables) - {_EVENTS}))
+        self._results: _Newest[object, pl.DataFrame] = _Newest(_RESULTS)
+        self._spans: _Newest[object, duckdb.DuckDBPyConnection] = _Newest(_SPANS, lambda connection: connection.close())
+        self._manifest: tuple[object, Manifest] | None = None
 
     def freshness(self) -> Freshness | None:
-        manifest = self._manifest()
+        manifest = self._current()
         if manifest is None:
             return None
         return Freshness(manifest.snapshot_id, manifest.published_at, manifest.last_synced_at)
 
     def read(self, query: Query) -> pl.DataFrame:
-        manifest = self._manifest()
-        if manifest is None:
-            raise ReadError("nothing has been published yet: run `make demo`, or `audit sync` and `audit build`")
-        missing = [table for table in query.tables if table not in manifest.files and table not in manifest.views]
-        if missing:
-            raise ReadError(f"{missing[0]} is not published yet: run `audit build`")
-        key = (manifest.snapshot_id, query.sql, tuple(sorted(query.parameters.items())))
         with self._lock:
+            manifest = self._current()
+            if manifest is None:
+                raise ReadError(NOTHING_PUBLISHED)
+            missing = [table for table in query.tables if table not in manifest.files and table not in manifest.views]
+            if missing:
+                raise ReadError(f"{missing[0]} is not published yet: run `audit build`")
+            given = tuple(sorted(query.parameters.items()))
+            key = (manifest.snapshot_id, query.sql, given, query.first, query.last)
             held = self._results.get(key)
             if held is not None:
                 return held
-            cursor = self._connection(manifest, query).cursor()
-        try:
-            with cursor:
-                found = cursor.sql(query.sql, params=_given(query.parameters)).to_arrow_table()
-        except duckdb.Error as error:
-            raise ReadError(str(error).splitlines()[0]) from error
-        rows = pl.DataFrame(found)
-        rows = rows.with_columns(
-            # Sums arrive as wide decimals.
-            [pl.col(name).cast(pl.Int64) for name, kind in rows.schema.items() if isinstance(kind, pl.Decimal)]
-        )
-        with self._lock:
-            return self._results.keep(key, rows)
+            try:
+                connection = self._connection(manifest, query)
+                found = connection.sql(query.sql, params=_given(query.parameters)).to_arrow_table()
+            except (SnapshotError, duckdb.Error) as error:
+                raise ReadError(str(error).splitlines()[0]) from error
+            return self._results.keep(key, _plain(pl.DataFrame(found)))
 
-    def _manifest(self) -> Manifest | None:
-        return read_manifest(self._folder)
+    def _current(self) -> Manifest | None:
+        """The manifest, parsed when it has changed: it names some thousand files."""
+        with self._lock:
+            try:
+                status = (self._folder / "manifest.json").stat()
+            except FileNotFoundError:
+                return None
+            version = (status.st_mtime_ns, status.st_ino, status.st_size)
+            if self._manifest is None or self._manifest[0] != version:
+                manifest = read_manifest(self._folder)
+                if manifest is None:
+                    return None
+                self._manifest = version, manifest
+            return self._manifest[1]
 
     def _connection(self, manifest: Manifest, query: Query) -> duckdb.DuckDBPyConnection:
-        """One for all marts of a snapshot; events by the days that are asked for, since each day is a file."""
-        events = _EVENTS in query.tables
-        days = (query.first, query.last) if events and query.first and query.last else None
+        """The marts, or the events of the days that are asked for."""
+        if _EVENTS not in query.tables:
+            self._marts.follow(manifest)
+            return self._marts.connection
+        days = (query.first, query.last) if query.first and query.last else None
         key = (manifest.snapshot_id, days)
-        held = self._connections.get(key)
-        if held is not None:
-            return held
-        try:
-            tables = None if days is None else query.tables
-            return self._connections.keep(key, open_snapshot(self._folder, tables, days))
-        except (SnapshotError, duckdb.Error) as error:
-            raise ReadError(str(error).splitlines()[0]) from error
+        held = self._spans.get(key)
+        return held if held is not None else self._spans.keep(key, open_snapshot(self._folder, query.tables, days))
 
 
 def _given(parameters: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
     return {name: list(values) for name, values in parameters.items()}
+
+
+def _plain(rows: pl.DataFrame) -> pl.DataFrame:
+    """Sums arrive as wide decimals."""
+    wide = [name for name, kind in rows.schema.items() if isinstance(kind, pl.Decimal)]
+    return rows.with_columns([pl.col(name).cast(pl.Int64) for name in wide])

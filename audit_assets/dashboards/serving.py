@@ -1,12 +1,14 @@
 """The dashboards as a server: settings to a board, and threads that answer."""
 
 import logging
+import re
+import threading
 from collections.abc import Callable
-from urllib.parse import urlencode
 
-import waitress
+import flask
+from waitress.server import create_server
 
-from audit_assets.alerting.links import Links
+from audit_assets.alerting.pagerduty_event import draft_link
 from audit_assets.dashboards.addresses import Addresses
 from audit_assets.dashboards.app import make_app
 from audit_assets.dashboards.board import Board
@@ -22,7 +24,8 @@ def serve_dashboards(settings: Settings, host: str, port: int, ready: Callable[[
     """Answers on `host` and `port` until the process is told to end. Raises DefinitionError."""
     app = make_app(make_board(settings), settings.home / "cache" / "dashboards")
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a page's scripts queue for a moment each time
-    server = waitress.create_server(app, host=host, port=port, threads=_THREADS, ident=None)
+    server = create_server(app, host=host, port=port, threads=_THREADS, ident=None)
+    threading.Thread(target=_warm, args=(app,), daemon=True).start()
     ready()
     try:
         server.run()
@@ -30,24 +33,24 @@ def serve_dashboards(settings: Settings, host: str, port: int, ready: Callable[[
         server.close()
 
 
+def _warm(app: flask.Flask) -> None:
+    """Asks for the first page's scripts and styles once: to compress the largest takes seconds, and is then kept."""
+    browser = app.test_client()
+    page = browser.get("/").get_data(as_text=True)
+    for address in re.findall(r'(?:src|href)="(/[^"]+)"', page):
+        browser.get(address, headers={"Accept-Encoding": "br"})
+
+
 def make_board(settings: Settings) -> Board:
     """What the pages are made of, as the settings say. Raises DefinitionError."""
     rules = load_rules(settings.rules_folder).rules
-    links = Links(settings.dashboard_url, settings.docs_url, settings.pagerduty_web_url or "", settings.pagerduty_service_id)
+    account, service = settings.pagerduty_web_url or "", settings.pagerduty_service_id
     addresses = Addresses(
         app=settings.app_url,
         docs=settings.docs_url,
         dagster=settings.dagster_url,
-        draft=_draft(links),
+        draft=lambda title: draft_link(account, title, service),
         runbooks={rule.id: rule.runbook for rule in rules},
     )
-    return Board(load_definition(settings.dashboards_folder), SnapshotReader(settings.snapshot_folder), addresses)
-
-
-def _draft(links: Links) -> str:
-    """A new incident at PagerDuty, its title filled in for a row."""
-    if not links.pagerduty_url:
-        return ""
-    asked = urlencode({"service_id": links.pagerduty_service_id} if links.pagerduty_service_id else {})
-    title = "title=AI Copilot Audit: {capability} {deviation_state} on {date}".replace(" ", "%20")
-    return f"{links.pagerduty_url.rstrip('/')}/incidents/create?{asked}{'&' if asked else ''}{title}"
+    definition = load_definition(settings.dashboards_folder)
+    return Board(definition, SnapshotReader(settings.snapshot_folder, definition.reads), addresses)

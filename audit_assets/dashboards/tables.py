@@ -9,9 +9,18 @@ from dash import html
 from audit_assets.dashboards import words
 from audit_assets.dashboards.addresses import Addresses
 from audit_assets.dashboards.definition import Highlight, RowLink, Source
+from audit_assets.dashboards.markup import attributes
 
 PAGE = 25
-_STATES = {"spike": "warn", "drop": "warn", "firing": "bad", "recovering": "warn", "error": "bad", "critical": "bad", "high": "bad"}
+_STATES = {
+    "spike": "warn",
+    "drop": "warn",
+    "firing": "bad",
+    "recovering": "warn",
+    "error": "bad",
+    "critical": "bad",
+    "high": "bad",
+}
 
 
 def table(
@@ -25,16 +34,19 @@ def table(
 ) -> Any:
     """The rows as a table with a heading a column."""
     numbers = [source.columns[name].type == "number" for name in columns]
-    shown = [
-        (link, [addresses.of_row(link.href, row) for row in rows.iter_rows(named=True)]) for link in links
-    ]
+    shown = [(link, [addresses.of_row(link.href, row) for row in rows.iter_rows(named=True)]) for link in links]
     shown = [(link, hrefs) for link, hrefs in shown if any(hrefs) or not hrefs]
-    head = [html.Th(source.heading(name), scope="col", className="number" if number else None) for name, number in zip(columns, numbers, strict=True)]
+    head = [
+        html.Th(source.heading(name), scope="col", className="number" if number else None)
+        for name, number in zip(columns, numbers, strict=True)
+    ]
     if shown:
         head.append(html.Th("Links", scope="col"))
     body: list[Any] = []
     for place, row in enumerate(rows.iter_rows(named=True)):
-        cells = [_cell(source, name, row[name], number, highlight) for name, number in zip(columns, numbers, strict=True)]
+        cells = [
+            _cell(source, name, row[name], number, highlight) for name, number in zip(columns, numbers, strict=True)
+        ]
         if shown:
             cells.append(html.Td(_links([(link.label, hrefs[place]) for link, hrefs in shown]), className="links"))
         body.append(html.Tr(cells))
@@ -43,7 +55,7 @@ def table(
         className="table-frame",
         tabIndex=0,
         role="region",
-        **{"aria-label": title},
+        **attributes({"aria-label": title}),
     )
 
 
@@ -59,7 +71,9 @@ def _cell(source: Source, name: str, value: Any, number: bool, highlight: Highli
         return html.Td(html.Span(text, className=f"badge badge-{_STATES[value]}"), className=" ".join(classes))
     long = len(text) > 60 or not text.isprintable()
     shown = words.shortened(text, 60) if column.type == "text" else text
-    return html.Td(html.Bdi(shown) if column.type == "text" else shown, className=" ".join(classes), title=text if long else None)
+    return html.Td(
+        html.Bdi(shown) if column.type == "text" else shown, className=" ".join(classes), title=text if long else None
+    )
 
 
 def _links(links: Sequence[tuple[str, str]]) -> list[Any]:

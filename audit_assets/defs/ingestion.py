@@ -94,11 +94,27 @@ raw_logs = AssetSpec(
 )
 
 
-def _beside(table: str, description: str) -> AssetSpec:
-    """A table that says what the syncs did: the whole of it after each, so it has no partitions."""
+def _workspace_columns() -> list[TableColumn]:
+    names = POLICY.source.workspaces.columns
+    texts = [names.id, names.name, names.team, names.owner]
+    return [*(TableColumn(name, "text") for name in texts), TableColumn(names.last_accessed_at, "timestamptz")]
+
+
+source_workspaces = AssetSpec(
+    "source_workflows",
+    group_name="source",
+    kinds={"postgres"},
+    owners=OWNERS,
+    description="The application's own table of workspaces. One row per workspace, with its last access; read only.",
+    metadata=_columns(_workspace_columns()) | {"dagster/table_name": POLICY.source.workspaces.table},
+)
+
+
+def _beside(table: str, description: str, origin: AssetSpec = source_table) -> AssetSpec:
+    """A table beside the raw rows: the whole of it after each sync, so it has no partitions."""
     return AssetSpec(
         table,
-        deps=[source_table],
+        deps=[origin],
         group_name="ingestion",
         kinds={"duckdb", "table"},
         owners=OWNERS,
@@ -123,8 +139,13 @@ days = _beside(
     "ai_audit_days",
     "One row per UTC day: how often its rows changed, and whether the models have read the last change.",
 )
+workspaces = _beside(
+    "ai_audit_workspaces",
+    "One row per workspace that the source has now, read whole once an hour: who was there lately, record or not.",
+    source_workspaces,
+)
 
-SYNCED = [raw_logs, sync_state, rejects, repair_diff, days]
+SYNCED = [raw_logs, sync_state, rejects, repair_diff, days, workspaces]
 
 
 class SyncConfig(Config):
@@ -179,7 +200,12 @@ def sync_ai_audit_logs(
             context.log_event(AssetMaterialization("ai_audit_logs", partition=day.isoformat(), metadata=metadata))
     for spec in SYNCED:
         if spec.key in context.selected_asset_keys:
-            yield MaterializeResult(spec.key, metadata=metadata)
+            yield MaterializeResult(spec.key, metadata=metadata | (_rows(report) if spec is workspaces else {}))
+
+
+def _rows(report: SyncReport) -> dict[str, MetadataValue]:
+    """How many workspaces there are; nothing where the hour's first sync has read them already."""
+    return {} if report.workspaces is None else {"dagster/row_count": MetadataValue.int(report.workspaces)}
 
 
 def _told(report: SyncReport) -> dict[str, MetadataValue]:

@@ -57,6 +57,7 @@ _PROMISES = {
     "grain_is_unique_and_complete": "One row per {columns}; none of them is null.",
     "sums_agree_by_day": "By day, {figure} equals {other_figure} of {other}.",
     "accepted_values": "{column_name} is one of {values}.",
+    "holds_on_every_row": "On every row {expression}.",
     "relationships": "Each {column_name} is a {field} of {to}.",
 }
 

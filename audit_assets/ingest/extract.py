@@ -42,9 +42,10 @@ def _instant(moment: datetime) -> str:
     return literal(moment.astimezone(UTC).isoformat()) + "::timestamptz"
 
 
-def instant_expression(table: SourceTable, policy: SyncPolicy) -> str | None:
-    """created_at as timestamptz, or None where only its text can be judged (text times, naive without a zone)."""
-    column = policy.source.columns.created_at
+def instant_expression(table: SourceTable, policy: SyncPolicy, column: str | None = None) -> str | None:
+    """A time column, created_at unless another is named, as timestamptz, or None where only its text can be judged
+    (text times, naive without a zone)."""
+    column = column or policy.source.columns.created_at
     kind = table.types[column]
     if kind in ZONED_TYPES:
         return f"t.{quoted(column)}"
@@ -102,7 +103,6 @@ def select_rows(predicate: str, table: SourceTable, policy: SyncPolicy) -> str:
     `created_at_text` set where the time is not usable; for text or json metadata the two
     documents come as `request_text`, `response_text`, to be read in memory."""
     names = policy.source.columns
-    instant = instant_expression(table, policy)
     columns = [
         f"left(t.{quoted(names.id)}::text, {TEXT_LIMITS['id']}) as id",
         *(
@@ -110,15 +110,7 @@ def select_rows(predicate: str, table: SourceTable, policy: SyncPolicy) -> str:
             for name in ("workflow_id", "capability", "provider")
         ),
     ]
-    raw_time = f"left(t.{quoted(names.created_at)}::text, 64)"
-    if instant is None:
-        columns += ["null::timestamptz as created_at", f"{raw_time} as created_at_text"]
-    else:
-        usable = f"t.{quoted(names.created_at)} between '0001-01-02' and '9999-12-30'"
-        columns += [
-            f"case when {usable} then {instant} end as created_at",
-            f"case when {usable} then null else {raw_time} end as created_at_text",
-        ]
+    columns += _time_columns(table, policy, names.created_at)
     status = next((name for name in names.status if name in table.types), None)
     status_column = f"nullif(btrim(t.{quoted(status)}::text), '')" if status else "null"
     origin = f"from {table.name} t"
@@ -135,6 +127,30 @@ def select_rows(predicate: str, table: SourceTable, policy: SyncPolicy) -> str:
             f"t.{quoted(names.response_metadata)}::text as response_text",
         ]
     return f"select {', '.join(columns)} {origin} where {predicate}"
+
+
+def select_workspaces(table: SourceTable, policy: SyncPolicy) -> str:
+    """The SELECT for all workspaces. Columns: as `ai_audit_workspaces`, with the time of the last access in
+    `created_at` and `created_at_text`, so that one reading of times serves both tables."""
+    names = policy.source.workspaces.columns
+    texts = {"workspace_id": names.id, "name": names.name, "team": names.team, "owner": names.owner}
+    columns = [
+        f"left(t.{quoted(column)}::text, {TEXT_LIMITS['workflow_id']}) as {name}" for name, column in texts.items()
+    ]
+    columns += _time_columns(table, policy, names.last_accessed_at)
+    return f"select {', '.join(columns)} from {table.name} t"
+
+
+def _time_columns(table: SourceTable, policy: SyncPolicy, column: str) -> list[str]:
+    """`created_at`, and `created_at_text` where the time is not usable as it is."""
+    instant, text = instant_expression(table, policy, column), f"left(t.{quoted(column)}::text, 64)"
+    if instant is None:
+        return ["null::timestamptz as created_at", f"{text} as created_at_text"]
+    usable = f"t.{quoted(column)} between '0001-01-02' and '9999-12-30'"
+    return [
+        f"case when {usable} then {instant} end as created_at",
+        f"case when {usable} then null else {text} end as created_at_text",
+    ]
 
 
 def _detoasted(column: str) -> str:

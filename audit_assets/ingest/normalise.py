@@ -54,6 +54,26 @@ def normalising_sql(scope: Scope, table: SourceTable, policy: SyncPolicy, synced
     """
 
 
+def workspaces_sql(horizon: datetime, policy: SyncPolicy, synced_at: datetime) -> str:
+    """The SELECT over `incoming`: the columns of `ai_audit_workspaces`, one row an id; times in UTC.
+
+    A time that is naive, junk, or at or after `horizon` is null: nobody was there then.
+    """
+    return f"""
+        with timed as (
+            select *, {_instant(policy)} as instant from incoming where nullif(trim(workspace_id), '') is not null
+        ), judged as (
+            select *, case when instant < timestamptz '{horizon.isoformat()}' then instant end as last_accessed_at
+            from timed
+        )
+        select workspace_id, name, team, owner, last_accessed_at, timestamptz '{synced_at.isoformat()}' as synced_at
+        from judged
+        qualify row_number() over (
+            partition by workspace_id order by last_accessed_at desc nulls last, name, team, owner
+        ) = 1
+    """
+
+
 def _hashable(name: str) -> str:
     """A field as text that differs wherever the field does; null is told from empty."""
     text = f"epoch_us({name})" if RAW_COLUMNS[name] == "timestamptz" else name

@@ -53,12 +53,26 @@ class EitherKeys(_Frozen):
     prompt_tokens: str = "promptTokens"
 
 
+class WorkspaceColumns(_Frozen):
+    id: str = "id"
+    name: str = "name"
+    team: str = "team"
+    owner: str = "owner"
+    last_accessed_at: str = "last_accessed_at"
+
+
+class WorkspaceNames(_Frozen):
+    table: str = "workflows"
+    columns: WorkspaceColumns = WorkspaceColumns()
+
+
 class SourceNames(_Frozen):
     table: str = "ai_audit_logs"
     columns: Columns = Columns()
     request_keys: RequestKeys = RequestKeys()
     response_keys: ResponseKeys = ResponseKeys()
     either_keys: EitherKeys = EitherKeys()
+    workspaces: WorkspaceNames = WorkspaceNames()
 
 
 class Cadence(_Frozen):

@@ -12,6 +12,7 @@ import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as postgres
 import pyarrow as pa
 
+from audit_assets.ingest.catalog import described
 from audit_assets.ingest.extract import (
     NAIVE_TYPES,
     ZONED_TYPES,
@@ -22,10 +23,11 @@ from audit_assets.ingest.extract import (
     outside,
     quoted,
     select_rows,
+    select_workspaces,
 )
 from audit_assets.ingest.normalise import Scope
 from audit_assets.ingest.policy import SyncPolicy
-from audit_assets.ingest.source_error import SourceError, told
+from audit_assets.ingest.source_error import SourceError, redacted, told
 from audit_assets.warehouse.protocol import DayWindow
 
 _DAY = timedelta(days=1)
@@ -143,6 +145,21 @@ class Source:
         rows = self._reading.fetch_record_batch()
         return pa.RecordBatchReader.from_batches(rows.schema, self._watched(rows))
 
+    def workspaces(self) -> pa.Table:
+        """All workspaces as `extract` shapes them. Raises SourceError where the source has no such table or column, or
+        does not give it."""
+        names = self._policy.source.workspaces
+        try:
+            table = described(self._rows, names.table, names.columns.model_dump(), "source.workspaces")
+            with self._connection.cursor() as cursor:
+                cursor.execute(select_workspaces(table, self._policy))
+                return cursor.fetch_arrow_table()
+        except (adbc_driver_manager.Error, pa.ArrowException, OSError) as error:
+            raise SourceError(
+                f"the source's table {names.table} cannot be read: {redacted(str(error), '')}; mend it, or grant this "
+                "role select on it and usage on its schema"
+            ) from None
+
     def _watched(self, rows: pa.RecordBatchReader) -> Generator[pa.RecordBatch]:
         """Whoever reads the stream reports its failure as their own: it is kept here."""
         try:
@@ -201,30 +218,9 @@ class Source:
         return f"{self._created_at} >= {_at(start)} and {self._created_at} < {_at(end)}"
 
     def _describe(self) -> SourceTable:
-        name = self._policy.source.table
-        parts = ".".join(quoted(part) for part in name.split("."))
-        (found,) = self._row(f"select to_regclass({literal(parts)})::text")
-        if found is None:
-            raise SourceError(
-                f"the source has no table {name}, or this role may not see its schema; "
-                "name it under source.table in observability/sync.yaml and grant select on it"
-            )
-        types = dict(
-            self._rows(
-                "select attname::text, format_type(atttypid, null) from pg_attribute"
-                f" where attrelid = to_regclass({literal(parts)}) and attnum > 0 and not attisdropped"
-            )
-        )
-        columns = self._policy.source.columns
-        for field in (
-            "id", "workflow_id", "capability", "provider", "created_at", "request_metadata", "response_metadata",
-        ):  # fmt: skip
-            if getattr(columns, field) not in types:
-                raise SourceError(
-                    f"the source's table {name} has no column {getattr(columns, field)!r} for {field}; "
-                    f"it has {', '.join(sorted(types))}. Map it under source.columns in observability/sync.yaml"
-                )
-        return SourceTable(parts, types)
+        names = self._policy.source
+        needed = names.columns.model_dump(exclude={"status"})
+        return described(self._rows, names.table, needed, "source")
 
     def _run(self, statement: str) -> None:
         with self._connection.cursor() as cursor:

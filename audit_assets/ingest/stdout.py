@@ -29,7 +29,9 @@ def sync_to_stdout(url: str, policy: SyncPolicy, request: Request, write: Callab
         facts = source.facts()
         since = request.since or facts.now - (request.lookback or policy.repair.minimum_lookback)
         wanted = request if request.mode == "days" else replace(request, mode="delta", since=since)
-        chosen = replace(plan(wanted, SyncPosition(None, None), facts, policy), reads_outside=False, replace=False)
+        chosen = replace(
+            plan(wanted, SyncPosition(None, None, None), facts, policy), reads_outside=False, replace=False
+        )
         for window in day_windows(source, chosen, ()):
             scope = Scope(window, policy.first_day, facts.now + policy.future_tolerance)
             memory.register("incoming", source.read(scope))

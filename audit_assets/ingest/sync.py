@@ -14,6 +14,7 @@ from audit_assets.ingest.policy import SyncPolicy
 from audit_assets.ingest.source import Source, SourceFacts, open_source
 from audit_assets.ingest.source_error import SourceError
 from audit_assets.ingest.windows import Plan, Request, WindowError, plan, watermark_after
+from audit_assets.ingest.workspaces import WorkspacesRead, are_due, read_workspaces
 from audit_assets.warehouse.protocol import (
     DayWindow,
     Incoming,
@@ -46,11 +47,13 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What a sync did: its state row, the UTC days whose rows it changed, and what a person should know."""
+    """What a sync did: its state row, the UTC days whose rows it changed, what a person should know, and how many
+    workspaces it found, None where it did not look."""
 
     run: SyncRun
     days: tuple[date, ...]
     warnings: tuple[str, ...]
+    workspaces: int | None
 
 
 def utc_now() -> datetime:
@@ -132,10 +135,17 @@ class _Session:
         self._load_all(reading, spans(source, chosen, windows, held))
         if self._request.mode == "full":
             self._follow_moved(reading, {window.day for window in windows})
+        found: WorkspacesRead | None = None
+        if are_due(self._request.mode, position.last_success_at, self._synced_at):
+            found = read_workspaces(source, facts, self._policy, self._synced_at)
         self._run = replace(self._stamped(self._run, reading, chosen.end), status="succeeded")
         with self._warehouse.writer(self._purpose) as writer:
+            # Before the run is on record as a success: killed in between, the next one reads the workspaces again.
+            workspaces = None if found is None else writer.replace_workspaces(found.incoming)
             writer.record(self._run)
-        return SyncReport(self._run, tuple(sorted(self._days)), _warnings(self._run, self._policy))
+        problems = (found.problem,) if found and found.problem else ()
+        warnings = (*_warnings(self._run, self._policy), *problems)
+        return SyncReport(self._run, tuple(sorted(self._days)), warnings, workspaces)
 
     def record_failure(self, message: str) -> None:
         """Leaves the failure in the state table, for the rule that tells of failed syncs."""

@@ -72,6 +72,8 @@ TEAMS = (
     *("Support", "Sales", "Marketing", "Research", "Data Platform", "Security"),
 )
 WORKSPACES = 500
+SILENT = 35  # people are at work in them, none asks the copilot
+FORSAKEN = 20  # nobody has been there for months
 SNAPSHOTS_PER_WORKSPACE = 6
 
 
@@ -81,6 +83,8 @@ class World:
 
     seed: int
     workspace_ids: tuple[str, ...]
+    silent: tuple[int, ...]  # places in workspace_ids
+    forsaken: tuple[int, ...]
     workspace_odds: np.ndarray  # capability × workspace
     provider_odds: np.ndarray  # capability × provider
     day_shape: np.ndarray  # capability × weekday × local hour; expected share of an average day's rows
@@ -91,16 +95,27 @@ def make_world(seed: int) -> World:
     rng = np.random.default_rng([seed, 1])
     # Zipf over workspaces; every capability has its own favourites among them.
     zipf = 1.0 / np.arange(3, WORKSPACES + 3) ** 1.05
+    silent, forsaken = _without_records(seed)
+    zipf[[*silent, *forsaken]] = 0.0
     liking = rng.lognormal(0.0, 0.8, size=(len(CAPABILITIES), WORKSPACES))
     providers = np.array([provider.share for provider in PROVIDERS])
     leaning = rng.lognormal(0.0, 0.35, size=(len(CAPABILITIES), len(PROVIDERS)))
     return World(
         seed,
         tuple(f"ws-{number:04d}" for number in range(1, WORKSPACES + 1)),
+        silent,
+        forsaken,
         _cumulative(zipf * liking),
         _cumulative(providers * leaning),
         _day_shape(),
     )
+
+
+def _without_records(seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Of the quieter half of the workspaces, those that are silent and those that are forsaken."""
+    rng = np.random.default_rng([seed, 7])
+    drawn = [int(place) for place in rng.permutation(np.arange(WORKSPACES // 2, WORKSPACES))]
+    return tuple(drawn[:SILENT]), tuple(drawn[SILENT : SILENT + FORSAKEN])
 
 
 def _cumulative(weights: np.ndarray) -> np.ndarray:
@@ -130,6 +145,16 @@ def workflows(world: World) -> pl.DataFrame:
         for number, (pick, team) in enumerate(zip(rng.integers(0, len(names), size), teams, strict=True), 1)
     ]
     return pl.DataFrame({"id": world.workspace_ids, "name": titles, "team": teams, "owner": owners})
+
+
+def last_accesses(world: World, end: datetime) -> pl.Series:
+    """When each workspace without records was last visited, by `end`; null for the others: their records tell."""
+    rng = np.random.default_rng([world.seed, 8])
+    found: list[datetime | None] = [None] * len(world.workspace_ids)
+    for places, days in ((world.silent, (0.0, 10.0)), (world.forsaken, (90.0, 400.0))):
+        for place, ago in zip(places, rng.uniform(*days, len(places)), strict=True):
+            found[place] = end - timedelta(days=float(ago))
+    return pl.Series("last_accessed_at", found, dtype=pl.Datetime("us", "UTC"))
 
 
 def snapshots(world: World, start: datetime, end: datetime) -> pl.DataFrame:

@@ -15,7 +15,7 @@ import psycopg2.extensions
 from audit_assets.simulate.content import Moments, rows
 from audit_assets.simulate.tables import LOG_COLUMNS, connected
 from audit_assets.simulate.wording import make_texts
-from audit_assets.simulate.world import make_world, snapshots, workflows
+from audit_assets.simulate.world import last_accesses, make_world, snapshots, workflows
 
 INSTANT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 LIVE_STEP_S = 0.25  # a commit at least this often
@@ -34,7 +34,7 @@ def write_world(url: str, seed: int, start: datetime, end: datetime) -> None:
     world = make_world(seed)
     with connected(url) as connection, connection.cursor() as cursor:
         for table, frame in (
-            ("workflows", workflows(world)),
+            ("workflows", workflows(world).with_columns(last_accesses(world, end))),
             ("workspace_data_snapshots", snapshots(world, start, end)),
         ):
             _add_missing(cursor, table, frame)

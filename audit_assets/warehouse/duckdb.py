@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from audit_assets.warehouse.lock import exclusive
-from audit_assets.warehouse.merge import NotAllNewError, insert_new, load_rows
+from audit_assets.warehouse.merge import NotAllNewError, insert_new, load_rows, replace_workspaces
 from audit_assets.warehouse.protocol import (
     DayWindow,
     HeldCounts,
@@ -117,7 +117,10 @@ class DuckDBWriter:
         self.connection = connection
 
     def position(self) -> SyncPosition:
-        ((watermark,),) = self.connection.execute(f"select max(watermark) from {SCHEMA}.ai_audit_sync_state").fetchall()
+        ((watermark, succeeded),) = self.connection.execute(
+            f"""select max(watermark), max(started_at) filter (where status = 'succeeded')
+            from {SCHEMA}.ai_audit_sync_state"""
+        ).fetchall()
         repairs = self.connection.execute(
             f"""select window_start, started_at - to_microseconds((coalesce(oldest_write_seconds, 0) * 1e6)::bigint)
             from {SCHEMA}.ai_audit_sync_state where mode = 'full' and status = 'succeeded' order by started_at"""
@@ -126,7 +129,7 @@ class DuckDBWriter:
         for window_start, all_seen_before in repairs:
             if good is None or window_start <= good:  # one that began later has left a hole
                 good = all_seen_before
-        return SyncPosition(watermark, good)
+        return SyncPosition(watermark, good, succeeded)
 
     def load(
         self, incoming: Incoming, window: DayWindow, terms: LoadTerms, run_after: Callable[[Load], SyncRun]
@@ -156,6 +159,10 @@ class DuckDBWriter:
         self.connection.execute(
             f"insert into {SCHEMA}.ai_audit_sync_state ({columns}) values ({marks})", list(row.values())
         )
+
+    def replace_workspaces(self, incoming: Incoming | None) -> int:
+        with in_one_commit(self.connection):
+            return replace_workspaces(self.connection, incoming)
 
     def doubled_days(self) -> tuple[date, ...]:
         found = self.connection.execute(

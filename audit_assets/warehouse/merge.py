@@ -10,7 +10,7 @@ import pyarrow as pa
 from audit_assets.warehouse.protocol import DayWindow, Incoming, Load, LoadCounts, LoadTerms
 from audit_assets.warehouse.raw import AS_JSON, RAW, count_days, days_in, fetched, inside, of_its_day
 from audit_assets.warehouse.rejects import refuse_arrived_doubles, write_rejects
-from audit_assets.warehouse.schema import RAW_COLUMNS, SCHEMA
+from audit_assets.warehouse.schema import RAW_COLUMNS, SCHEMA, WORKSPACE_COLUMNS
 
 _COLUMNS = ", ".join(RAW_COLUMNS)
 
@@ -68,6 +68,17 @@ def _registered(connection: duckdb.DuckDBPyConnection, rows: pa.RecordBatchReade
         yield
     finally:
         connection.unregister("incoming")
+
+
+def replace_workspaces(connection: duckdb.DuckDBPyConnection, incoming: Incoming | None) -> int:
+    """Puts the rows in the place of all that ai_audit_workspaces holds; the caller holds the transaction."""
+    table, columns = f"{SCHEMA}.ai_audit_workspaces", ", ".join(WORKSPACE_COLUMNS)
+    connection.execute(f"delete from {table}")
+    if incoming is not None:
+        with _registered(connection, incoming.rows):
+            connection.execute(f"insert into {table} ({columns}) select {columns} from ({incoming.normalising_sql})")
+    (held,) = fetched(connection, f"select count(*) from {table}")
+    return held
 
 
 def load_rows(connection: duckdb.DuckDBPyConnection, incoming: Incoming, window: DayWindow, terms: LoadTerms) -> Load:

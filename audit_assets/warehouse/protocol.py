@@ -150,10 +150,11 @@ class SyncRow:
 @dataclass(frozen=True)
 class SyncPosition:
     """Where the next sync starts from; None where nothing has happened yet. Times are UTC. Writes that began before
-    `last_repair_at` have been seen by a full repair."""
+    `last_repair_at` have been seen by a full repair; at `last_success_at` the newest sync that succeeded began."""
 
     watermark: datetime | None
     last_repair_at: datetime | None
+    last_success_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -172,8 +173,8 @@ class WarehouseWriter(Protocol):
     """One exclusive session. Every method commits whole or not at all."""
 
     def position(self) -> SyncPosition:
-        """The newest committed watermark, and when the last good repair began: a full run that succeeded and reached
-        back to the one before it."""
+        """The newest committed watermark, when the last good repair began (a full run that succeeded and reached back
+        to the one before it), and when the newest run that succeeded did."""
         ...
 
     def load(
@@ -189,6 +190,10 @@ class WarehouseWriter(Protocol):
 
     def record(self, run: SyncRun) -> None:
         """Writes or rewrites the run's row."""
+        ...
+
+    def replace_workspaces(self, incoming: Incoming | None) -> int:
+        """Puts the rows in the place of all workspaces that are held, None for no rows; how many there are now."""
         ...
 
     def doubled_days(self) -> tuple[date, ...]:

@@ -82,12 +82,23 @@ DAY_COLUMNS: dict[str, str] = {
     "builds": "bigint",
 }
 
+# One row per workspace the source has now; replaced whole. `last_accessed_at` is null where it cannot be used.
+WORKSPACE_COLUMNS: dict[str, str] = {
+    "workspace_id": "varchar",
+    "name": "varchar",
+    "team": "varchar",
+    "owner": "varchar",
+    "last_accessed_at": "timestamptz",
+    "synced_at": "timestamptz",
+}
+
 TABLES: dict[str, dict[str, str]] = {
     "ai_audit_logs": RAW_COLUMNS,
     "ai_audit_sync_state": SYNC_STATE_COLUMNS,
     "ai_audit_rejects": REJECT_COLUMNS,
     "ai_audit_repair_diff": REPAIR_DIFF_COLUMNS,
     "ai_audit_days": DAY_COLUMNS,
+    "ai_audit_workspaces": WORKSPACE_COLUMNS,
 }
 
 

@@ -36,6 +36,7 @@ ONWARD = ("ai_audit_capability_grid", "ai_audit_total_grid", "ai_audit_capabilit
 _VERSIONS: dict[str, str] = {
     "ai_audit_repair_diff": "concat_ws(' ', count(*), max(recorded_at))",
     "ai_audit_rejects": "concat_ws(' ', count(*), sum(row_count), max(last_seen_at))",
+    "ai_audit_workspaces": "concat_ws(' ', count(*), max(synced_at))",
     # The ledger's copies, by what they were copied from: see alerting/ledger_mirror.py.
     **{
         table: f"(select version from {SCHEMA}.ledger_copies where table_name = '{table}')"
@@ -225,11 +226,11 @@ def _view(folder: Path, manifest: Manifest, table: str, days: tuple[date, date] 
     listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
     names = ", ".join(f'"{name}"' for name in columns)
     # Per-day files lie in date=YYYY-MM-DD folders: a filter on `date` then opens only the files it needs.
-    days = (
+    hive = (
         ", hive_partitioning = true, hive_types = {'date': date}" if table in PER_DAY else ", hive_partitioning = false"
     )
     more = ", date" if table in PER_DAY and "date" not in columns else ""
-    return f"create view {SCHEMA}.{table} as select {names}{more} from read_parquet([{listed}]{days})"
+    return f"create view {SCHEMA}.{table} as select {names}{more} from read_parquet([{listed}]{hive})"
 
 
 def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:

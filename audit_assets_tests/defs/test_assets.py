@@ -21,10 +21,20 @@ MARTS = {
     "ai_audit_total_grid",
     "ai_audit_total_outcomes",
     "ai_audit_workspace_counts",
+    "ai_audit_workspace_coverage",
     "ai_audit_workspace_stats",
 }
 COPIES = {"ai_audit_alerts", "ai_audit_alert_events", "ai_audit_alert_deliveries", "ai_audit_remediations"}
-INGESTED = {"ai_audit_days", "ai_audit_logs", "ai_audit_rejects", "ai_audit_repair_diff", "ai_audit_sync_state"}
+INGESTED = {
+    "ai_audit_days",
+    "ai_audit_logs",
+    "ai_audit_rejects",
+    "ai_audit_repair_diff",
+    "ai_audit_sync_state",
+    "ai_audit_workspaces",
+}
+SOURCES = {"source_ai_audit_logs", "source_workflows"}
+DASHBOARDS = {"dashboard_overview", "dashboard_workspace", "dashboard_capability"}
 
 
 @pytest.fixture
@@ -43,7 +53,7 @@ def columns_of(node: Any) -> list[Any]:
     return list(getattr(schema, "schema", schema).columns)
 
 
-@pytest.mark.requirement("R01", "R20", "R21", "R22", "R23", "R26")
+@pytest.mark.requirement("R01", "R20", "R21", "R22", "R23", "R24", "R26")
 def test_every_table_is_an_asset_of_its_own_name(graph: Any):
     from audit_assets.defs.models import MANIFEST
 
@@ -52,9 +62,10 @@ def test_every_table_is_an_asset_of_its_own_name(graph: Any):
     assert {key.path[-1] for key in graph.get_all_asset_keys()} == {
         *models,
         *sources,
-        "source_ai_audit_logs",
+        *SOURCES,
         "published_snapshot",
         *COPIES,
+        *DASHBOARDS,
     }
     assert all(len(key.path) == 1 for key in graph.get_all_asset_keys())
     assert sources == INGESTED
@@ -65,12 +76,13 @@ def test_assets_lie_in_groups_by_stage(graph: Any):
     groups: dict[str, set[str]] = {}
     for node in nodes(graph):
         groups.setdefault(node.group_name, set()).add(node.key.path[-1])
-    assert groups["source"] == {"source_ai_audit_logs"}
+    assert groups["source"] == SOURCES
     assert groups["ingestion"] == INGESTED
     assert groups["staging"] == {"stg_ai_audit_logs"}
     assert groups["marts"] >= MARTS
     assert groups["serving"] == {"published_snapshot"}
     assert groups["alerting"] == COPIES
+    assert groups["dashboards"] == DASHBOARDS
 
 
 def test_every_asset_says_what_it_holds_who_owns_it_and_of_what_kind_it_is(graph: Any):
@@ -85,7 +97,7 @@ def test_every_asset_says_what_it_holds_who_owns_it_and_of_what_kind_it_is(graph
 @pytest.mark.requirement("R01", "R04")
 def test_every_table_shows_its_columns(graph: Any):
     for node in nodes(graph):
-        if node.key.path[-1] == "published_snapshot":
+        if node.key.path[-1] in {"published_snapshot", *DASHBOARDS}:
             continue
         columns = columns_of(node)
         assert columns, node.key
@@ -125,10 +137,14 @@ def test_the_data_flow_one_way_from_the_source_to_the_snapshot(graph: Any):
         return {key.path[-1] for key in graph.get(AssetKey(name)).parent_keys}
 
     assert parents("ai_audit_logs") == {"source_ai_audit_logs"}
+    assert parents("ai_audit_workspaces") == {"source_workflows"}
+    assert parents("ai_audit_workspace_coverage") == {"ai_audit_workspaces", "ai_audit_workspace_counts"}
     assert parents("stg_ai_audit_logs") == {"ai_audit_logs"}
     assert parents("ai_audit_capability_anomalies") >= {"ai_audit_capability_stats"}
     assert parents("published_snapshot") >= {*MARTS, *INGESTED}
     assert all(parents(copy) == {"published_snapshot"} for copy in COPIES)
+    assert all(parents(dashboard) > {"published_snapshot"} for dashboard in DASHBOARDS)
+    assert parents("dashboard_workspace") >= {"ai_audit_workspace_stats", "ai_audit_workspace_counts"}
 
 
 @pytest.mark.requirement("R27")

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from audit_assets.alerting.ledger import alerts, deliveries, open_ledger
 from audit_assets.cli.headless import prepare_instance
+from audit_assets.simulate.world import SILENT
 from audit_assets.warehouse.days import unbuilt_days
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
 from audit_assets.warehouse.raw import count_days
@@ -89,6 +90,30 @@ def test_a_micro_batch_brings_rows_to_the_snapshot_judges_them_and_leaves_models
     assert names == {*RULES.ids, "state_mirror_is_current", "ids_are_unique"}
     with warehouse(home).connection("a test") as connection:
         assert unbuilt_days(connection) == ()
+
+
+@pytest.mark.requirement("R24")
+def test_a_run_says_how_many_workspaces_there_are_and_publishes_how_many_are_covered(
+    home: Home, instance: DagsterInstance
+):
+    home.tell("insert into workflows (id, last_accessed_at) values ('new', now())")
+    estimates = "select * from analytics.ai_audit_workspace_coverage where is_estimated order by date"
+    before = home.published(estimates)
+    result = micro_batch(instance, mode="full")
+    assert result.success
+    brought = {
+        event.asset_key.path[-1]: event for event in result.asset_materializations_for_node("sync_ai_audit_logs")
+    }
+    assert brought["ai_audit_workspaces"].metadata["dagster/row_count"].value == 501
+    assert home.published("select count(*) from analytics.ai_audit_workspaces") == [(501,)]
+    assert home.published(estimates)[: len(before)] == before
+    ((active, covered, rate),) = home.published(
+        """select active_workspace_count, covered_workspace_count, coverage_rate
+        from analytics.ai_audit_workspace_coverage where not is_estimated order by date desc limit 1"""
+    )
+    assert rate == covered / active
+    assert active - covered > SILENT
+    assert 0.85 < rate < 0.95
 
 
 @pytest.mark.requirement("R45")

@@ -65,7 +65,7 @@ def rows() -> dict[str, str]:
     found: dict[str, str] = {}
     for line in REQUIREMENTS.read_text().splitlines():
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if len(cells) >= 3 and re.fullmatch(r"R\d+[a-z]?", cells[0]):
+        if len(cells) >= 3 and re.fullmatch(r"R\d+[a-z]?|T\d\d", cells[0]):
             found[cells[0]] = cells[-1]
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 from audit_assets.ingest import mirror
 from audit_assets.ingest.mirror import write_mirror
 from audit_assets.ingest.source import Source
+from audit_assets.warehouse import duckdb
 from audit_assets.warehouse.duckdb import DuckDBWriter
 from audit_assets_tests.ingest.both_sides import run, warehouse_in
 
@@ -29,7 +31,7 @@ def main(url: str, folder: str, mode: str) -> None:
             mark("fetch")
             yield batch
 
-    read, record, commit = Source.read, DuckDBWriter._record, DuckDBWriter._transaction
+    read, record, commit = Source.read, DuckDBWriter._record, duckdb.in_one_commit
 
     def read_marked(self: Source, scope: Any) -> pa.RecordBatchReader:
         mark("fetch")
@@ -40,20 +42,13 @@ def main(url: str, folder: str, mode: str) -> None:
         mark("before commit")
         record(self, ran)
 
-    def commit_marked(self: DuckDBWriter) -> Any:
-        class Marked:
-            def __enter__(self) -> None:
-                inner.__enter__()
+    @contextmanager
+    def commit_marked(connection: Any) -> Iterator[None]:
+        with commit(connection):
+            yield
+        mark("after commit")
 
-            def __exit__(self, *error: Any) -> Any:
-                result = inner.__exit__(*error)
-                mark("after commit")
-                return result
-
-        inner = commit(self)
-        return Marked()
-
-    Source.read, DuckDBWriter._record, DuckDBWriter._transaction = read_marked, record_marked, commit_marked  # type: ignore[method-assign]
+    Source.read, DuckDBWriter._record, duckdb.in_one_commit = read_marked, record_marked, commit_marked  # type: ignore[method-assign]
     rotate = mirror._rotate
 
     def rotate_marked(path: Path, generations: int) -> None:

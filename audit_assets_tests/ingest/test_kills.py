@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -49,7 +50,9 @@ def killed_in(source: str, folder: Path, mode: str, phase: str, chance: random.R
                 break
         time.sleep(chance.uniform(0, delay))
         process.kill()
-        return [last, *process.stdout.read().split("\n")[:-1]][-1]
+        rest = process.stdout.read().split("\n")[:-1]
+        assert process.wait() in (0, -signal.SIGKILL), "the sync died of itself, before it was killed"
+        return [last, *rest][-1]
 
 
 def changed(source: str, turn: int, chance: random.Random) -> None:

@@ -10,6 +10,7 @@ import pyarrow
 import pytest
 
 from audit_assets.settings import PROJECT_ROOT
+from audit_assets.warehouse.schema import WORKSPACE_COLUMNS
 
 DBT_FOLDER = PROJECT_ROOT / "dbt"
 NOW = "2026-11-05T12:07:00Z"
@@ -73,6 +74,8 @@ class Models:
         with self._connect() as connection:
             connection.execute("create schema analytics")
             connection.execute(f"create table analytics.ai_audit_logs ({columns})")
+            workspaces = ", ".join(f"{name} {kind}" for name, kind in WORKSPACE_COLUMNS.items())
+            connection.execute(f"create table analytics.ai_audit_workspaces ({workspaces})")
             for table in OTHER_SOURCES:
                 connection.execute(f"create table analytics.{table} (placeholder varchar)")
 

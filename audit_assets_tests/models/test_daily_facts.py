@@ -14,7 +14,7 @@ DAY = "2026-11-04"
 def test_every_unit_test_beside_the_models_passes(models: Models):
     models.rebuild()
     results = models.run("test", "--select", "test_type:unit", days=DAY)
-    assert len(results) == 11
+    assert len(results) == 13
     assert {str(result.status) for result in results} == {"pass"}
 
 

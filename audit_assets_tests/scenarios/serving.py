@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import psutil
 
 from audit_assets.settings import PROJECT_ROOT
+from audit_assets.simulate.server_process import free_port
 
 T = TypeVar("T")
 
@@ -153,7 +154,7 @@ def dev(environment: Mapping[str, str], log: Path) -> Iterator[Dev]:
         process = subprocess.Popen(
             [sys.executable, "-m", "audit_assets.cli", "dev"],
             cwd=PROJECT_ROOT,
-            env=dict(environment),
+            env={"AI_AUDIT_DASHBOARD_URL": f"http://localhost:{free_port()}", **environment},
             stdout=out,
             stderr=subprocess.STDOUT,
         )

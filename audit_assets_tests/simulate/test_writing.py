@@ -10,6 +10,7 @@ import pytest
 
 from audit_assets.simulate.tables import SourceError, connected
 from audit_assets.simulate.traffic import first_instant, traffic
+from audit_assets.simulate.world import FORSAKEN, SILENT
 from audit_assets.simulate.writing import live, write, write_world
 
 pytestmark = pytest.mark.requirement("R01")
@@ -52,11 +53,29 @@ def test_workspaces_remember_when_they_were_last_used(source: str):
     assert asked(source, "select count(*) from workspace_data_snapshots") == [(3000,)]
     wrong = """
         select w.id from workflows as w
-        left join (select workflow_id, max(created_at) as used from ai_audit_logs group by 1) as l
-          on l.workflow_id = w.id
+        join (select workflow_id, max(created_at) as used from ai_audit_logs group by 1) as l on l.workflow_id = w.id
         where w.last_accessed_at is distinct from l.used"""
     assert asked(source, wrong) == []
     assert asked(source, "select count(*) > 0 from workflows where last_accessed_at is null") == [(True,)]
+
+
+@pytest.mark.requirement("R24")
+def test_a_few_workspaces_are_visited_without_a_record_and_some_are_forsaken(source: str):
+    write_world(source, 1, first_instant(END, 14), END)
+    write(source, traffic(1, END, days=14, rows_per_day=2000), lambda _: None)
+    lately, recorded = (
+        "w.last_accessed_at > %s - interval '14 days'",
+        "(select workflow_id from ai_audit_logs where workflow_id is not null)",
+    )
+    found = asked(
+        source,
+        f"""select count(*) filter (where {lately}), count(*) filter (where {lately} and w.id in {recorded}),
+            count(*) filter (where w.id not in {recorded} and not {lately})
+        from workflows as w""".replace("%s", f"timestamptz '{END.isoformat()}'"),
+    )
+    ((active, covered, forsaken),) = found
+    assert (active - covered, forsaken) == (SILENT, FORSAKEN)
+    assert 0.85 < covered / active < 0.95
 
 
 def test_live_traffic_flows_at_its_rate_with_the_sources_clock_and_is_seen_at_once(source: str):

@@ -162,6 +162,20 @@ def test_replaced_files_stay_ten_minutes_for_readers_that_are_on_them(desk: Desk
     assert_whole(desk.folder)
 
 
+@pytest.mark.requirement("R24")
+def test_workspaces_are_written_again_only_when_they_were_read_again(desk: Desk):
+    workspaces = "analytics.ai_audit_workspaces"
+    desk.connection.execute(f"insert into {workspaces} (workspace_id, synced_at) values ('w1', ?)", [NOW])
+    first, second = (paths(desk.publish().manifest, "ai_audit_workspaces") for _ in range(2))
+    assert first == second
+    desk.connection.execute(f"update {workspaces} set synced_at = ?", [NOW + timedelta(hours=1)])
+    assert paths(desk.publish().manifest, "ai_audit_workspaces") != first
+    desk.connection.execute(f"delete from {workspaces}")
+    desk.publish()
+    with open_snapshot(desk.folder) as connection:
+        assert connection.execute(f"select count(*) from {workspaces}").fetchall() == [(0,)]
+
+
 def test_what_a_killed_publishing_left_is_swept_after_ten_minutes(desk: Desk):
     add(desk.connection, FIRST, 10)
     desk.publish()

@@ -48,15 +48,58 @@
     }
   });
 
-  function tend() {
-    for (const chart of document.querySelectorAll(".js-plotly-plot")) {
-      if (chart.tended || !chart.on) continue;
-      chart.tended = true;
-      chart.on("plotly_click", (event) => {
-        const point = event.points.find((one) => typeof one.customdata === "string");
-        if (point) go(point.customdata);
-      });
+  // Charts are drawn from the figure in their attribute: those in sight at once, the others when the browser has time.
+  const CONFIG = { displayModeBar: false, responsive: false, doubleClick: false, showTips: false };
+  const waiting = new Set();
+  let idle = 0;
+
+  function draw(chart) {
+    waiting.delete(chart);
+    if (!chart.isConnected || chart.drawn === chart.dataset.figure) return;
+    const first = chart.drawn === undefined;
+    chart.drawn = chart.dataset.figure;
+    const figure = JSON.parse(chart.drawn);
+    figure.layout.width = chart.clientWidth;
+    figure.layout.height = chart.clientHeight;
+    window.Plotly.react(chart, figure.data, figure.layout, CONFIG);
+    if (!first) return;
+    chart.on("plotly_click", (event) => {
+      const point = event.points.find((one) => typeof one.customdata === "string");
+      if (point) go(point.customdata);
+    });
+    sizes.observe(chart);
+  }
+
+  function drawNext() {
+    idle = 0;
+    const [chart] = waiting;
+    if (chart) draw(chart);
+    if (waiting.size) idle = window.requestIdleCallback(drawNext, { timeout: 100 });
+  }
+
+  const sizes = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const { width, height } = target._fullLayout || {};
+      if (width && (width !== target.clientWidth || height !== target.clientHeight) && target.clientWidth) {
+        window.Plotly.relayout(target, { width: target.clientWidth, height: target.clientHeight });
+      }
     }
+  });
+
+  function drawCharts() {
+    const sight = [];
+    for (const chart of document.querySelectorAll(".chart[data-figure]")) {
+      if (chart.drawn === chart.dataset.figure) continue;
+      const { top, bottom } = chart.getBoundingClientRect();
+      if (top < window.innerHeight && bottom > 0) sight.push(chart);
+      else waiting.add(chart);
+    }
+    sight.forEach(draw);
+    if (waiting.size && !idle) idle = window.requestIdleCallback(drawNext, { timeout: 100 });
+  }
+
+  function tend() {
+    if (window.Plotly) drawCharts();
     for (const place of document.querySelectorAll(".dates")) {
       for (const name of ["from", "to"]) {
         const id = `date-${name}`;
@@ -89,7 +132,7 @@
     }
     document.documentElement.lang = "en";
   }
-  new MutationObserver(tend).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-from", "data-to", "class"] });
+  new MutationObserver(tend).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-from", "data-to", "data-figure"] });
 
   function age(seconds) {
     if (seconds < 60) return `${seconds} s`;
