@@ -109,6 +109,7 @@ def painted(name: str, visits: Sequence[Visit], aim: Aim) -> Figure:
 
     took = [one.painted / 1000 for one in visits]
     where = (
+        f"in sight {of('seen'):.0f} ms; "
         f"asked for its content at {of('asked_at'):.0f} ms, of the server {of('server'):.0f} ms, "
         f"answered at {of('answered_at'):.0f} ms; CPU of scripts {of('script'):.0f} ms, of layout {of('layout'):.0f} ms"
     )

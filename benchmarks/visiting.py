@@ -9,20 +9,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from audit_assets.dashboards.chromium import ARGUMENTS, PAINTED, ChromiumError, find_chromium
+from audit_assets.dashboards.chromium import ARGUMENTS, PAINTED, PAINTED_IN_SIGHT, ChromiumError, find_chromium
 from benchmarks.figure import BenchmarkError
 
 WIDTH, HEIGHT = 1440, 1000
 _WITHIN = 60_000  # ms
 
-# The frame after the one in which the last tile was there has been shown.
+# The frame after the one in which the last tile was there has been shown; likewise the last tile in sight.
 _CLOCK = f"""(() => {{
+  const shown = (name) => requestAnimationFrame(() => setTimeout(() => {{ window[name] ??= performance.now(); }}));
   const look = () => {{
-    if (document.body && {PAINTED}) {{
-      requestAnimationFrame(() => setTimeout(() => {{ window.paintedAt = performance.now(); }}));
-    }} else {{
-      requestAnimationFrame(look);
-    }}
+    if (document.body && {PAINTED_IN_SIGHT}) shown("seenAt");
+    if (document.body && {PAINTED}) shown("paintedAt");
+    else requestAnimationFrame(look);
   }};
   requestAnimationFrame(look);
 }})();"""
@@ -63,6 +62,7 @@ class Visit:
     """Milliseconds to painted, of the server for the page's content, of CPU for scripts and layout; bytes as sent."""
 
     painted: float
+    seen: float  # what is in sight without scrolling
     server: float
     asked_at: float  # when the page's content was asked for: all scripts had run
     answered_at: float
@@ -117,7 +117,7 @@ def visit(url: str) -> Visit:
         page.add_init_script(_CLOCK)
         page.goto(url)
         page.wait_for_function("window.paintedAt !== undefined")
-        painted = page.evaluate("window.paintedAt")
+        seen, painted = page.evaluate("[window.seenAt, window.paintedAt]")
         metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
         page.wait_for_load_state("networkidle")
         asked = [one[1:] for one in page.evaluate(_TIMES) if "/_dash-update-component" in one[0] and one[1] < painted]
@@ -125,6 +125,7 @@ def visit(url: str) -> Visit:
     asked_at, server, answered_at = max(asked, key=lambda one: one[1], default=(0.0, 0.0, 0.0))
     return Visit(
         painted=painted,
+        seen=seen,
         server=server,
         asked_at=asked_at,
         answered_at=answered_at,

@@ -18,13 +18,20 @@ ARGUMENTS = (
     "--hide-scrollbars",
 )
 
-# True as soon as every tile has its figure, its rows, its drawn chart or a word on why it has none.
-PAINTED = """(() => {
-  const tiles = [...document.querySelectorAll("main.board section.tile")];
-  const content = ".kpi-value, .gauge, table, .js-plotly-plot .main-svg > *, .empty, .broken";
+# True as soon as every tile, or every one in sight, has its figure, its rows, its drawn chart or a word on why it has
+# none. A chart that is drawn holds what it was drawn from; the page's script draws those in sight first.
+_WHOLE = """(() => {
+  const tiles = [...document.querySelectorAll("main.board section.tile")].filter(%s);
   if (tiles.length === 0) return document.querySelector("main.board > .empty") !== null;
-  return tiles.every((tile) => tile.querySelector(content) !== null);
+  const drawn = (chart) => chart.drawn === chart.dataset.figure && chart.querySelector(".main-svg > *") !== null;
+  return tiles.every((tile) => {
+    const charts = [...tile.querySelectorAll(".chart[data-figure]")];
+    if (charts.length > 0) return charts.every(drawn);
+    return tile.querySelector(".kpi-value, .gauge, table, .empty, .broken") !== null;
+  });
 })()"""
+PAINTED = _WHOLE % "() => true"
+PAINTED_IN_SIGHT = _WHOLE % "(tile) => tile.getBoundingClientRect().top < innerHeight"
 
 
 class ChromiumError(Exception):
