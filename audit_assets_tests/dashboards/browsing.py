@@ -104,6 +104,11 @@ class Reader:
         """The page's tiles, each with its text."""
         return dict(self.page.eval_on_selector_all("section.tile", "all => all.map((one) => [one.id, one.innerText])"))
 
+    def column(self, tile: str, heading: str) -> list[str]:
+        """What a column of a tile's table says, from top to bottom."""
+        headings = self.page.locator(f"#{tile} thead th").all_inner_texts()
+        return self.page.locator(f"#{tile} tbody td:nth-child({headings.index(heading) + 1})").all_inner_texts()
+
     def unavailable(self) -> list[str]:
         return self.page.eval_on_selector_all(
             "section.tile:has(.broken)", "all => all.map((one) => `${one.id}: ${one.innerText}`)"

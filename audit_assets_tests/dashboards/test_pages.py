@@ -13,9 +13,9 @@ import flask.testing
 import pytest
 
 from audit_assets.dashboards.addresses import Addresses
-from audit_assets.dashboards.app import make_app, path_of
+from audit_assets.dashboards.app import make_app
 from audit_assets.dashboards.board import Asked, Board
-from audit_assets.dashboards.load import load_definition
+from audit_assets.dashboards.load import load_definition, path_of
 from audit_assets.dashboards.reader import SnapshotReader
 from audit_assets_tests.dashboards.shipped import SHIPPED, Copy
 from audit_assets_tests.homes import Home
