@@ -122,15 +122,35 @@ def built_home(built: Home) -> Iterator[Home]:
 @pytest.fixture
 def home(built: Home, postgres: str, tmp_path: Path) -> Iterator[Home]:
     """A copy of the built home and of its source, of this test's own; the process's environment leads there."""
+    with copy_of(built, postgres, tmp_path) as own:
+        yield own
+
+
+@contextmanager
+def copy_of(built: Home, postgres_url: str, folder: Path) -> Iterator[Home]:
+    """A copy of a built home and of its source in `folder`; the process's environment leads there."""
     name = f"home_{next(_numbers)}"
-    _administer(postgres, f"create database {name} template built")
-    shutil.copytree(built.folder, tmp_path / "home", ignore=shutil.ignore_patterns("*.lock", "*.log"))
-    own = Home(tmp_path / "home", postgres.replace("/app?", f"/{name}?"), f"http://localhost:{free_port()}")
+    _administer(postgres_url, f"create database {name} template built")
+    shutil.copytree(built.folder, folder / "home", ignore=shutil.ignore_patterns("*.lock", "*.log"))
+    own = Home(folder / "home", postgres_url.replace("/app?", f"/{name}?"), f"http://localhost:{free_port()}")
     try:
         with _inside(own):
             yield own
     finally:
-        _administer(postgres, f"drop database {name} with (force)")
+        _administer(postgres_url, f"drop database {name} with (force)")
+
+
+@contextmanager
+def bare_home(postgres_url: str, folder: Path) -> Iterator[Home]:
+    """A home in `folder` in which nothing has happened, over an empty source of its own."""
+    name = f"bare_{next(_numbers)}"
+    _administer(postgres_url, f"create database {name} template empty_source")
+    own = Home(folder / "home", postgres_url.replace("/app?", f"/{name}?"), f"http://localhost:{free_port()}")
+    try:
+        with _inside(own):
+            yield own
+    finally:
+        _administer(postgres_url, f"drop database {name} with (force)")
 
 
 @pytest.fixture

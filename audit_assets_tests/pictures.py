@@ -6,7 +6,6 @@ Needs Chromium from the system; playwright drives it and brings no browser of it
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from audit_assets.dashboards.chromium import ARGUMENTS, ChromiumError, find_chromium
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets.simulate import postgres as embedded
 from audit_assets.simulate.server_process import free_port
@@ -26,18 +26,6 @@ FOLDER = PROJECT_ROOT / "docs/assets/dagster"
 WIDTH, HEIGHT = 1600, 1000
 LARGEST = 300_000
 DAYS = 20
-
-_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-_ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @dataclass(frozen=True)
@@ -66,19 +54,6 @@ SHOTS = (
     Shot("timeline", "/overview/activity/timeline", "audit_sync", ("1hr",)),
     Shot("automation", "/automation", "nightly_repair"),
 )  # fmt: skip
-
-
-class PicturesError(Exception):
-    """Pictures cannot be taken. The message says what is missing."""
-
-
-def chromium() -> str:
-    """The system's Chromium. Raises PicturesError."""
-    for name in _CHROMIUM:
-        found = shutil.which(name)
-        if found is not None:
-            return found
-    raise PicturesError("Chromium is missing: install it (Debian, Ubuntu: `apt-get install chromium`) and run again")
 
 
 @contextmanager
@@ -117,7 +92,7 @@ def take(url: str, folder: Path, tell: Callable[[str], None], only: frozenset[st
     folder.mkdir(parents=True, exist_ok=True)
     taken: list[Path] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(ARGUMENTS))
         page = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light").new_page()
         page.route("**/*", lambda route: route.continue_() if route.request.url.startswith(url) else route.abort())
         for shot in SHOTS:
@@ -150,8 +125,8 @@ def _shrink(path: Path) -> None:
 
 def main() -> int:
     try:
-        chromium()
-    except PicturesError as error:
+        find_chromium()
+    except ChromiumError as error:
         print(error, file=sys.stderr)
         return 1
     # Below the system's own folder for such things: sockets need short paths.

@@ -7,7 +7,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import demo, detection, error_rule, freshness, ingest, judging, microbatch, paging, rebuild, telling
+from benchmarks import (
+    dashboards,
+    demo,
+    detection,
+    error_rule,
+    freshness,
+    ingest,
+    judging,
+    microbatch,
+    paging,
+    rebuild,
+    telling,
+)
 from benchmarks.figure import BenchmarkError, Figure
 from benchmarks.machine import this_machine
 from benchmarks.report import as_json, table_of
@@ -26,6 +38,7 @@ def _benchmarks(quick: bool, hour: bool) -> Mapping[str, Measured]:
         "judging": lambda: judging.measure(judging.QUICK if quick else judging.FULL),
         "telling": lambda: telling.measure(quick),
         "paging": lambda: paging.measure(paging.QUICK if quick else paging.FULL),
+        "dashboards": lambda: dashboards.measure(dashboards.QUICK if quick else dashboards.FULL),
         "demo": lambda: demo.measure(demo.QUICK if quick else demo.FULL),
         "freshness": lambda: freshness.measure(steady),
         "backfill": lambda: freshness.measure(freshness.QUICK_BACKFILL if quick else freshness.BACKFILL),

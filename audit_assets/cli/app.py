@@ -22,6 +22,8 @@ from audit_assets.cli import (
     watching,
 )
 from audit_assets.cli.screen import FAILED, WRONG_USAGE, err
+from audit_assets.dashboards.capture import CaptureError
+from audit_assets.dashboards.chromium import ChromiumError
 from audit_assets.dashboards.load import DefinitionError
 from audit_assets.dashboards.reader import ReadError
 from audit_assets.ingest.mirror import MirrorError
@@ -88,6 +90,8 @@ _FAILED = (
     CountsError,
     LedgerError,
     ReadError,
+    CaptureError,
+    ChromiumError,
 )
 
 

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from audit_assets.cli.dashboards import dashboards_app
 from audit_assets.cli.screen import FAILED, AsJson, err, out, print_json
 from audit_assets.dashboards.document import document
 from audit_assets.dashboards.load import load_definition
@@ -13,7 +12,6 @@ from audit_assets.dashboards.twins.changes import Change
 from audit_assets.settings import PROJECT_ROOT, read_settings
 
 
-@dashboards_app.command("generate")
 def generate(
     check_only: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 where a file would change.")
@@ -36,7 +34,6 @@ def generate(
         raise typer.Exit(FAILED)
 
 
-@dashboards_app.command("check")
 def check(as_json: AsJson = False) -> None:
     """Load the dashboards, compare the Looker and Metabase files, and verify both offline. Exits 1 where anything is
     wrong."""

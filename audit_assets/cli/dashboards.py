@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from audit_assets.cli import dashboard_files, dashboard_pictures
 from audit_assets.cli.screen import out
 from audit_assets.settings import DASHBOARDS_PORT, Settings, SettingsError, read_settings
 
@@ -47,4 +48,6 @@ def need_port(host: str, port: int, said_by: str) -> None:
             ) from None
 
 
-from audit_assets.cli import dashboard_files as dashboard_files  # noqa: E402  registers generate and check
+dashboards_app.command("check")(dashboard_files.check)
+dashboards_app.command("generate")(dashboard_files.generate)
+dashboards_app.command("capture")(dashboard_pictures.capture)

@@ -46,7 +46,7 @@ def _data(board: Board, answer: Callable[..., Any]) -> Callable[[str], Any]:
     def view(tile_id: str) -> Any:
         tile = next((tile for _, tile in board.definition.tiles if tile.id == tile_id), None)
         if tile is None:
-            return f"no tile {words.shortened(tile_id, 20)}", 404
+            return flask.Response(f"no tile {words.shortened(tile_id, 20)}", 404, mimetype="text/plain")
         asked = {name: flask.request.args.getlist(name) for name in flask.request.args}
         try:
             rows = board.rows(tile, asked, datetime.now(UTC))

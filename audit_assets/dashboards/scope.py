@@ -12,6 +12,7 @@ PRESETS = {"7d": 7, "14d": 14, "30d": 30, "90d": 90}
 DEFAULT_PRESET = "7d"
 LONGEST_DAYS = 800  # two years and some; more is never asked for in earnest
 FILTERS = ("capability", "provider", "team", "owner", "activity", "workspace")
+FIRST_DAY = date(2000, 1, 1)  # nothing was logged before; sums with days before year 1 overflow
 LONGEST_VALUE = 200
 MOST_VALUES = 50
 DAY = timedelta(days=1)
@@ -115,28 +116,35 @@ def read_scope(
 
 
 def _exact(query: Mapping[str, str | Sequence[str]], scope: Scope) -> Span | None:
-    """The span of an address that names times, as links of alerts do: from=2026-11-28T00:05:00Z."""
+    """The span of an address that names times, as links of alerts do: from=2026-11-28T00:05:00Z. Within its days."""
     whole = scope.span("range")
     given = [next(iter(_listed(query.get(name))), "") for name in ("from", "to")]
     if not any("T" in text for text in given):
         return None
     try:
-        start, end = (datetime.fromisoformat(text) if "T" in text else None for text in given)
+        start, end = (_instant(text) if "T" in text else None for text in given)
     except ValueError:
         return None
-    span = Span(_utc(start) or whole.start, _utc(end) or whole.end)
+    span = Span(max(start or whole.start, whole.start), min(end or whole.end, whole.end))
     return span if span.start < span.end else None
 
 
-def _utc(at: datetime | None) -> datetime | None:
-    """In UTC, which an address without a zone means."""
-    if at is None:
-        return None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+def _instant(text: str) -> datetime:
+    """In UTC, which an address without a zone means; whole seconds. Raises ValueError."""
+    at = datetime.fromisoformat(text).replace(microsecond=0)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:  # the first or the last day there is, in a zone
+        raise ValueError(text) from None
+
+
+def _day(text: str) -> date:
+    """The UTC day of a day or a time. Raises ValueError."""
+    return _instant(text).date() if "T" in text else date.fromisoformat(text[:10])
 
 
 def _written(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{at.replace(tzinfo=None).isoformat()}Z"
 
 
 def _range(
@@ -154,20 +162,23 @@ def _range(
     for name in ("from", "to"):
         try:
             text = given[name]
-            days[name] = None if text is None else date.fromisoformat(text[:10])
+            days[name] = None if text is None else _day(text)
         except ValueError:
             told.append(
                 f"{name}={(given[name] or '')[:20]}: not a day, as 2026-11-01; the last {PRESETS[asked]} days are shown"
             )
             return usual
     last = days["to"] or today
-    first = days["from"] or last - timedelta(days=PRESETS[asked] - 1)
-    if first > last:
-        told.append(f"from {first} to {last}: not in order; they are swapped")
-        first, last = last, first
+    first = days["from"] or max(last, FIRST_DAY) - timedelta(days=PRESETS[asked] - 1)
     if first > today:
         told.append(f"from {first}: lies in the future; the last {PRESETS[asked]} days are shown")
         return usual
+    if last < FIRST_DAY:
+        told.append(f"to {last}: lies before {FIRST_DAY}; the last {PRESETS[asked]} days are shown")
+        return usual
+    if first > last:
+        told.append(f"from {first} to {last}: not in order; they are swapped")
+        first, last = last, first
     last = min(last, today)
     if (last - first).days >= LONGEST_DAYS:
         first = last - timedelta(days=LONGEST_DAYS - 1)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -58,8 +58,10 @@ def _descriptions(model: type[BaseModel], place: Place) -> list[str]:
 
 def _path(model: type[BaseModel], place: Place) -> Iterator[tuple[type[BaseModel] | None, str]]:
     """For each field on the way to `place`: the model it holds, if any, and its description."""
+    of_mapping = False
     for part in place:
-        if isinstance(part, int):
+        if of_mapping or isinstance(part, int):  # a key of the user's own, or a place in a list
+            of_mapping = False
             continue
         field = {field.alias or name: field for name, field in model.model_fields.items()}.get(part)
         if field is None:
@@ -68,15 +70,19 @@ def _path(model: type[BaseModel], place: Place) -> Iterator[tuple[type[BaseModel
         yield inner, field.description or ""
         if inner is None:
             return
-        model = inner
+        model, of_mapping = inner, _is_mapping(field.annotation)
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model that a field's type is, or is a list of."""
-    for kind in (annotation, *get_args(annotation)):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None
+    """The model that a field's type is, or is a list, a list of lists or a mapping of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model_in(inner)) is not None), None)
+
+
+def _is_mapping(annotation: Any) -> bool:
+    kind = get_origin(annotation)
+    return isinstance(kind, type) and issubclass(kind, Mapping)
 
 
 def _shortened(given: Any) -> str:

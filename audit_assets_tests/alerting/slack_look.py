@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from audit_assets.alerting.slack_message import message
+from audit_assets.dashboards.chromium import ChromiumError, find_chromium
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets_tests.alerting.telling import night
-from audit_assets_tests.pictures import PicturesError, chromium
 
 PICTURE = PROJECT_ROOT / "docs/assets/alerts/slack-spike.png"
 WIDTH, HEIGHT = 760, 590
@@ -103,7 +103,7 @@ def _escaped(text: str) -> str:
 
 
 def take(payload: dict[str, Any], picture: Path, height: int = HEIGHT) -> None:
-    """A PNG of `payload`. Raises PicturesError where there is no Chromium."""
+    """A PNG of `payload`. Raises ChromiumError where there is no Chromium."""
     picture.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="slack-look-") as folder:
         written = Path(folder) / "message.html"
@@ -116,7 +116,7 @@ def take(payload: dict[str, Any], picture: Path, height: int = HEIGHT) -> None:
             f"--user-data-dir={folder}/profile",
         ]
         shot = [f"--window-size={WIDTH},{height}", f"--screenshot={picture}", written.as_uri()]
-        subprocess.run([chromium(), *flags, *shot], check=True, capture_output=True, timeout=60)
+        subprocess.run([find_chromium(), *flags, *shot], check=True, capture_output=True, timeout=60)
 
 
 def main() -> int:
@@ -125,7 +125,7 @@ def main() -> int:
         return 0
     try:
         take(message(night()), PICTURE)
-    except PicturesError as error:
+    except ChromiumError as error:
         print(error, file=sys.stderr)
         return 1
     size = PICTURE.stat().st_size

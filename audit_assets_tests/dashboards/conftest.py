@@ -1,6 +1,21 @@
 """The dashboards over homes of their own."""
 
+from audit_assets_tests.dashboards.fixtures import browser, emptied, reader, shown, site, today
 from audit_assets_tests.dashboards.proving import dashboards
+from audit_assets_tests.dashboards.shipped import shipped
 from audit_assets_tests.homes import built, built_home, empty_home, home
 
-__all__ = ["built", "built_home", "dashboards", "empty_home", "home"]
+__all__ = [
+    "browser",
+    "built",
+    "built_home",
+    "dashboards",
+    "emptied",
+    "empty_home",
+    "home",
+    "reader",
+    "shipped",
+    "shown",
+    "site",
+    "today",
+]

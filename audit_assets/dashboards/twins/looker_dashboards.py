@@ -182,7 +182,7 @@ def _sorts(tile: Tile, source: Source) -> list[str]:
     by, figures = columns_of(tile, source)
     if not by:
         return []
-    if tile.order is not None:
+    if tile.order in {*by, *figures}:  # Looker sorts by what it shows
         return [f"{figure_field(source, tile.order) if tile.order in figures else tile.order} desc"]
     if by[0] == "date" or tile.show in ("scatter", "area", "heatmap"):
         return [by[0]]

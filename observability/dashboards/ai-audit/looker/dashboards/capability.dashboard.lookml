@@ -240,7 +240,7 @@
       interactions.window: h24
       interactions.t33_rows: 'Yes'
     sorts:
-    - interactions.created_at desc
+    - interactions.prompt_length
     limit: '500'
     column_limit: '200'
     listen:

@@ -1,0 +1,237 @@
+"""The dashboards in a real browser: a server over a home, Chromium, and what a reader of the pages does and sees."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from audit_assets.dashboards.chromium import ARGUMENTS, PAINTED, find_chromium
+from audit_assets.settings import PROJECT_ROOT
+from audit_assets.simulate.server_process import free_port
+from audit_assets_tests.homes import Home
+
+TITLES = {"/": "Overview", "/workspace": "Workspace", "/capability": "Capability", "/audit-log": "Audit log"}
+WITHIN = 60_000  # ms; a machine that is busy with other tests is slow
+
+# What a chart's bars hold, and where they are on the screen: [link, x, y, height] of each day of each bar.
+_BARS = """(id) => {
+  const chart = document.querySelector(`#${id} .js-plotly-plot`);
+  const box = chart.getBoundingClientRect(), layout = chart._fullLayout, found = [];
+  chart.calcdata.forEach((points) => points.forEach((point) => {
+    const trace = points[0].trace;
+    if (trace.type !== "bar" || !trace.customdata) return;
+    const x = box.left + layout.xaxis._offset + layout.xaxis.c2p(point.p);
+    const y = box.top + layout.yaxis._offset + layout.yaxis.c2p(point.b + point.s / 2);
+    const height = Math.abs(layout.yaxis.c2p(point.b) - layout.yaxis.c2p(point.b + point.s));
+    found.push([trace.customdata[point.i], x, y, height]);
+  }));
+  return found;
+}"""
+_DRAWN = """(id) => document.querySelector(`#${id} .js-plotly-plot`).data
+  .filter((one) => one.type === "bar").reduce((sum, one) => sum + Array.from(one.y).reduce((a, b) => a + b, 0), 0)"""
+
+
+@dataclass
+class Reader:
+    """One person's browser, its storage empty at first."""
+
+    site: str
+    page: Any
+    complaints: list[str] = field(default_factory=list)  # errors in the page and on its console
+    outside: list[str] = field(default_factory=list)  # requests to anywhere else
+
+    def open(self, address: str) -> None:
+        """Opens an address and waits until its tiles are whole."""
+        self.page.goto(self.site + address)
+        self.whole()
+
+    def whole(self) -> None:
+        self.page.wait_for_function(PAINTED, timeout=WITHIN)
+
+    def goes(self, path: str, **query: str) -> None:
+        """Waits until the address is that page with these values, and its title, dates and filters say so too."""
+        until = time.monotonic() + WITHIN / 1000
+        while not self._is_at(path, query):
+            assert time.monotonic() < until, f"{self.page.url} is not {path} with {query}"
+            self.page.wait_for_timeout(50)
+        self.page.locator("h1", has_text=TITLES[path]).wait_for()
+        for name, value in query.items():
+            if name in ("from", "to"):
+                self.page.wait_for_function(f"document.querySelector('#date-{name}').value === '{value}'")
+            elif name != "range":
+                said = f"{name.capitalize()}: {value}"
+                self.page.locator("details.filter summary").get_by_text(said, exact=True).wait_for()
+        self.whole()
+
+    def leaves(self, name: str) -> None:
+        """Waits until a filter is gone from the address and from the page."""
+        self.page.wait_for_function(f"!new URLSearchParams(location.search).has('{name}')")
+        self.page.locator("details.filter summary", has_text=f"{name.capitalize()}: all").wait_for()
+        self.whole()
+
+    def _is_at(self, path: str, query: dict[str, str]) -> bool:
+        address = urlsplit(self.page.url)
+        asked = parse_qs(address.query)
+        return address.path == path and all(asked.get(name) == [value] for name, value in query.items())
+
+    def path(self) -> str:
+        return urlsplit(self.page.url).path
+
+    def query(self) -> dict[str, list[str]]:
+        return parse_qs(urlsplit(self.page.url).query)
+
+    def filters(self, name: str) -> str:
+        """What the list of a filter says is chosen."""
+        said = self.page.locator("details.filter summary", has_text=f"{name}: ").inner_text()
+        return said.strip().removeprefix(f"{name}: ")
+
+    def choose(self, name: str, value: str) -> None:
+        """Opens a filter's list and clicks a value."""
+        self.page.locator("details.filter summary", has_text=f"{name}: ").click()
+        self.page.locator("details.filter[open] .options a", has=self.page.get_by_text(value, exact=True)).click()
+
+    def tiles(self) -> dict[str, str]:
+        """The page's tiles, each with its text."""
+        return dict(self.page.eval_on_selector_all("section.tile", "all => all.map((one) => [one.id, one.innerText])"))
+
+    def column(self, tile: str, heading: str) -> list[str]:
+        """What a column of a tile's table says, from top to bottom."""
+        headings = self.page.locator(f"#{tile} thead th").all_inner_texts()
+        return self.page.locator(f"#{tile} tbody td:nth-child({headings.index(heading) + 1})").all_inner_texts()
+
+    def unavailable(self) -> list[str]:
+        return self.page.eval_on_selector_all(
+            "section.tile:has(.broken)", "all => all.map((one) => `${one.id}: ${one.innerText}`)"
+        )
+
+    def bars(self, tile: str) -> list[tuple[str, float, float, float]]:
+        """Where a click on each bar of a chart leads, with the middle of the bar and its height in pixels."""
+        self.page.locator(f"#{tile}").scroll_into_view_if_needed()
+        return [(link, x, y, height) for link, x, y, height in self.page.evaluate(_BARS, tile)]
+
+    def draws(self, tile: str, total: float) -> None:
+        """Waits until all bars of a chart sum to `total`; a chart follows its page by a moment."""
+        until = time.monotonic() + 10
+        while (sum_of_bars := self.page.evaluate(_DRAWN, tile)) != total:
+            assert time.monotonic() < until, f"{tile} draws {sum_of_bars}, not {total}"
+            self.page.wait_for_timeout(50)
+
+    def cut_off(self) -> list[str]:
+        """Tiles that hide a part of what they hold."""
+        hidden = "(one) => getComputedStyle(one).overflowY !== 'visible' && one.scrollHeight > one.clientHeight + 1"
+        return self.page.eval_on_selector_all("section.tile", f"all => all.filter({hidden}).map((one) => one.id)")
+
+    def theme(self) -> str:
+        return self.page.evaluate("document.documentElement.getAttribute('data-bs-theme')")
+
+    def toggle_theme(self) -> None:
+        before = self.theme()
+        self.page.locator("#theme-toggle").click()
+        self.page.wait_for_function(f"document.documentElement.getAttribute('data-bs-theme') !== '{before}'")
+        self.page.wait_for_timeout(400)  # colours fade over
+
+    def serious(self) -> list[str]:
+        """What axe finds that keeps people out."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page).response["violations"]
+        return [
+            f"{one['id']}: {one['help']} ({node['target']}: {node['failureSummary']})"
+            for one in found
+            if one["impact"] in ("serious", "critical")
+            for node in one["nodes"][:4]
+        ]
+
+
+@dataclass(frozen=True)
+class Browsing:
+    """A running browser before the dashboards at `site`."""
+
+    site: str
+    chromium: Any
+
+    @contextmanager
+    def reader(self, width: int = 1440, height: int = 1000) -> Iterator[Reader]:
+        """A reader of their own, told of nothing; requests to elsewhere are recorded and refused."""
+        context = self.chromium.new_context(viewport={"width": width, "height": height})
+        one = Reader(self.site, context.new_page())
+        one.page.set_default_timeout(WITHIN)
+
+        def answered(route: Any) -> None:
+            address = route.request.url
+            if address.startswith((f"{self.site}/", "data:", "blob:")):
+                route.continue_()
+            else:
+                one.outside.append(address)
+                route.abort()
+
+        context.route("**/*", answered)
+        one.page.on("pageerror", lambda error: one.complaints.append(str(error)))
+        one.page.on("console", lambda said: one.complaints.append(said.text) if said.type == "error" else None)
+        try:
+            yield one
+        finally:
+            context.close()
+
+
+@contextmanager
+def browsing(site: str) -> Iterator[Browsing]:
+    """Chromium, ended afterwards."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=find_chromium(), args=list(ARGUMENTS))
+        try:
+            yield Browsing(site, chromium)
+        finally:
+            chromium.close()
+
+
+@contextmanager
+def served(home: Home) -> Iterator[str]:
+    """The address of `audit dashboards serve` over a home, while the block runs."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    log = home.folder / "dashboards.log"
+    command = [sys.executable, "-m", "audit_assets.cli", "dashboards", "serve", "--port", str(port)]
+    with log.open("wb") as printed:
+        server = subprocess.Popen(
+            command, cwd=PROJECT_ROOT, env=home.whole_environment(), stdout=printed, stderr=subprocess.STDOUT
+        )
+    try:
+        until = time.monotonic() + 120
+        while not _answers(url):
+            assert server.poll() is None, log.read_text()[-3000:]
+            assert time.monotonic() < until, log.read_text()[-3000:]
+            time.sleep(0.2)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
+
+
+def _answers(url: str) -> bool:
+    with suppress(URLError, ConnectionError), urllib.request.urlopen(f"{url}/healthz", timeout=5) as answer:
+        return answer.status == 200
+    return False
+
+
+def text_of(site: str, path: str) -> str:
+    with urllib.request.urlopen(site + path, timeout=60) as answer:
+        return answer.read().decode()
+
+
+def rows_of(site: str, tile: str, **query: str) -> list[dict[str, str]]:
+    """What a tile shows, by its file."""
+    asked = f"?{urlencode(query)}" if query else ""
+    return list(csv.DictReader(io.StringIO(text_of(site, f"/data/{tile}.csv{asked}"))))
