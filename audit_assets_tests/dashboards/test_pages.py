@@ -24,7 +24,8 @@ PAGES = ("overview", "workspace", "capability", "audit_log")
 
 
 def board_of(snapshot: Path, definition: Path = SHIPPED) -> Board:
-    return Board(load_definition(definition), SnapshotReader(snapshot), Addresses())
+    loaded = load_definition(definition)
+    return Board(loaded, SnapshotReader(snapshot, loaded.reads), Addresses())
 
 
 def rendered(board: Board, page: str, asked: Asked | None = None, now: datetime | None = None) -> Any:
