@@ -1,5 +1,6 @@
 """Pictures of the dashboards for the documents: a server of its own over the home's snapshot, Chromium before it."""
 
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,6 @@ from urllib.error import URLError
 from audit_assets.dashboards.chromium import PAINTED, find_chromium
 from audit_assets.dashboards.devtools import Tab, chromium_tab
 from audit_assets.dashboards.load import TABS
-from audit_assets.simulate.server_process import free_port
 
 Theme = Literal["light", "dark"]
 
@@ -66,7 +66,9 @@ def _picture(tab: Tab, url: str, theme: Theme, width: int) -> bytes:
 @contextmanager
 def _served() -> Generator[str]:
     """The dashboards at a free port of this machine, while the block runs."""
-    port = free_port()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "audit_assets.cli", "dashboards", "serve", "--port", str(port)]
     with tempfile.TemporaryFile() as printed:

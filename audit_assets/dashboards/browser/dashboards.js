@@ -64,7 +64,16 @@
     window.Plotly.react(chart, figure.data, figure.layout, CONFIG);
     if (!first) return;
     chart.on("plotly_click", (event) => {
-      const point = event.points.find((one) => typeof one.customdata === "string");
+      // A hover that compares a whole day names all of its bars: the one under the pointer is meant.
+      const top = chart.getBoundingClientRect().top;
+      const under = (one) => {
+        const bar = (chart.calcdata[one.curveNumber] || [])[one.pointNumber];
+        if (!bar || bar.s === undefined || !one.yaxis || one.yaxis.type === "category") return false;
+        const value = one.yaxis.p2c(event.event.clientY - top - one.yaxis._offset);
+        return bar.b <= value && value <= bar.b + bar.s;
+      };
+      const linked = event.points.filter((one) => typeof one.customdata === "string");
+      const point = linked.find(under) || linked[0];
       if (point) go(point.customdata);
     });
     sizes.observe(chart);
