@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from audit_assets.dashboards.plotting import link_to
 
+ALL_CAPABILITIES = "all capabilities"  # of an alert over all of them: no filter leads there
+
 _RULE_OF_STATE = {"spike": "volume_spike", "drop": "volume_drop"}
 
 
@@ -37,4 +39,6 @@ class Addresses:
             )
         if template.startswith("{app}"):
             return f"{self.app.rstrip('/')}{link_to(template.removeprefix('{app}'), row, '')}"
+        if row.get("capability") == ALL_CAPABILITIES:
+            template = template.replace("capability={capability}", "")
         return link_to(template, row, "")

@@ -35,6 +35,11 @@ def _add_addresses(server: flask.Flask, board: Board) -> None:
         query = urlencode(list(flask.request.args.items(multi=True)))
         return flask.redirect(f"/?{query}" if query else "/")
 
+    def to_records(workspace_id: str) -> Any:
+        return flask.redirect(f"/audit-log?{urlencode({'workspace': workspace_id})}")
+
+    # The application's own page, where a proxy has it at the same address; here its records are the next best.
+    server.add_url_rule("/workspaces/<workspace_id>", "workspaces", to_records)
     for path in ("/overview", "/audit-overview"):
         server.add_url_rule(path, path, to_overview)
     server.add_url_rule("/data/<tile_id>", "data", _data(board, _as_page))

@@ -113,9 +113,10 @@ def _order(tile: Tile | None, by: list[str], figures: list[str]) -> list[str]:
         order = ", ".join([f"{tile.order} desc nulls last", *(name for name in by if name != tile.order)])
     elif by[0] in ("date", "created_at") or tile.show in ("scatter", *TOP_OF):
         order = ", ".join(by)
+    elif figures:
+        order = ", ".join([f"{figures[-1] if tile.show == 'box' else figures[0]} desc nulls last", *by])
     else:
-        largest = f"{figures[-1] if tile.show == 'box' else figures[0]} desc nulls last"
-        order = ", ".join([largest, *by]) if figures else by[0]
+        order = by[0]
     return [f"order by {order}", *([] if tile.show in TOP_OF else [f"limit {tile.limit}"])]
 
 

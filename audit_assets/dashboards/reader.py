@@ -96,7 +96,7 @@ class SnapshotReader:
                 raise ReadError(NOTHING_PUBLISHED)
             missing = [table for table in query.tables if table not in manifest.files and table not in manifest.views]
             if missing:
-                raise ReadError(f"{missing[0]} is not published yet: run `audit build`")
+                raise NotPublishedError(f"{missing[0]} is not published yet: run `audit build`")
             given = tuple(sorted(query.parameters.items()))
             key = (manifest.snapshot_id, query.sql, given, query.first, query.last)
             held = self._results.get(key)

@@ -13,9 +13,10 @@ DEFAULT_PRESET = "7d"
 LONGEST_DAYS = 800  # two years and some; more is never asked for in earnest
 FILTERS = ("capability", "provider", "team", "owner", "activity", "workspace")
 FIRST_DAY = date(2000, 1, 1)  # nothing was logged before; sums with days before year 1 overflow
-LONGEST_VALUE = 200
+LONGEST_VALUE = 500
 MOST_VALUES = 50
 DAY = timedelta(days=1)
+_ENDS: tuple[Literal["from"], Literal["to"]] = ("from", "to")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def _exact(query: Mapping[str, str | Sequence[str]], scope: Scope) -> Span | Non
     except ValueError:
         return None
     span = Span(max(start or whole.start, whole.start), min(end or whole.end, whole.end))
-    return span if span.start < span.end else None
+    return span if span.start < span.end and span != whole else None
 
 
 def _instant(text: str) -> datetime:
@@ -138,9 +139,11 @@ def _instant(text: str) -> datetime:
         raise ValueError(text) from None
 
 
-def _day(text: str) -> date:
-    """The UTC day of a day or a time. Raises ValueError."""
-    return _instant(text).date() if "T" in text else date.fromisoformat(text[:10])
+def _day(text: str, name: Literal["from", "to"]) -> date:
+    """A range's first or last UTC day; a time that it ends at is outside it. Raises ValueError, OverflowError."""
+    if "T" not in text:
+        return date.fromisoformat(text[:10])
+    return (_instant(text) - timedelta(seconds=name == "to")).date()
 
 
 def _written(at: datetime) -> str:
@@ -159,11 +162,11 @@ def _range(
     if given["from"] is None and given["to"] is None:
         return usual
     days: dict[Literal["from", "to"], date | None] = {}
-    for name in ("from", "to"):
+    for name in _ENDS:
         try:
             text = given[name]
-            days[name] = None if text is None else _day(text)
-        except ValueError:
+            days[name] = None if text is None else _day(text, name)
+        except (ValueError, OverflowError):
             told.append(
                 f"{name}={(given[name] or '')[:20]}: not a day, as 2026-11-01; the last {PRESETS[asked]} days are shown"
             )

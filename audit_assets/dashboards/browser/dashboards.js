@@ -23,7 +23,7 @@
     const link = event.target.closest && event.target.closest("a[href]");
     if (!link || link.target === "_blank" || link.hasAttribute("download")) return;
     const to = new URL(link.href, window.location.href);
-    if (to.origin !== window.location.origin || to.pathname.startsWith("/data/")) return;
+    if (to.origin !== window.location.origin || /^\/(data|workspaces)\//.test(to.pathname)) return;
     if (link.closest("#nav-bar")) {
       const kept = new URLSearchParams(window.location.search);
       for (const name of [...kept.keys()]) if (!["range", "from", "to", "capability"].includes(name)) kept.delete(name);
