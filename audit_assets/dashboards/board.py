@@ -17,7 +17,7 @@ from audit_assets.dashboards.colours import assigned
 from audit_assets.dashboards.controls import address, controls
 from audit_assets.dashboards.definition import Definition, Page, Source, Tile
 from audit_assets.dashboards.markup import attributes
-from audit_assets.dashboards.plotting import Marks
+from audit_assets.dashboards.plotting import Marks, legend_of
 from audit_assets.dashboards.query import Query, options_query, select, tile_query
 from audit_assets.dashboards.reader import NOTHING_PUBLISHED, Reader, ReadError
 from audit_assets.dashboards.scope import Scope, read_scope
@@ -174,9 +174,16 @@ class Board:
         if tile.show == "table":
             return self._table(tile, source, rows, path, scope, asked)
         said = f"{tile.title}: {tile.help} {_in_words(tile, source, rows)}"
-        figure = json.dumps(draw(tile, source, rows, marks), default=str, separators=(",", ":"))
+        drawn = draw(tile, source, rows, marks)
+        names = [
+            html.Li([html.Span(className="swatch", style={"background": colour}), html.Bdi(name)])
+            for name, colour in legend_of(drawn)
+        ]
+        drawn["layout"]["showlegend"] = False
+        figure = json.dumps(drawn, default=str, separators=(",", ":"))
         # Drawn by the page's script, what is in sight first; dcc.Graph draws all before anything is seen.
-        return [html.Div(className="chart", role="img", **attributes({"aria-label": said, "data-figure": figure}))]
+        chart = html.Div(className="chart", role="img", **attributes({"aria-label": said, "data-figure": figure}))
+        return [*([html.Ul(names, className="legend")] if names else []), chart]
 
     def _kpi(self, tile: Tile, source: Source, scope: Scope) -> cards.Kpi:
         span = scope.span(tile.window)

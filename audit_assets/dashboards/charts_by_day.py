@@ -15,6 +15,7 @@ from audit_assets.dashboards.plotting import (
     layout_of,
     link_to,
     mark_incidents,
+    names_axis,
     running_day,
     value_axis,
 )
@@ -48,7 +49,6 @@ def area(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Figure
     layout = layout_of(xaxis=days_axis(rows), yaxis=value_axis("count"), barmode="stack", bargap=0)
     layout["shapes"], layout["annotations"] = running_day(rows, marks)
     layout["showlegend"] = True
-    layout["legend"] |= {"traceorder": "reversed"}
     return {"data": [*data, *bars], "layout": layout}
 
 
@@ -71,6 +71,7 @@ def line(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Figure
         if tile.separate and number:
             trace["yaxis"] = "y2"
             right = {"overlaying": "y", "side": "right", "showgrid": False, "tickmode": "auto", "nticks": 6}
+            layout["margin"] |= {"r": 44}
             layout["yaxis2"] = {**layout["yaxis"], **value_axis(unit), **right}
         data.append(trace)
     if tile.target is not None:
@@ -134,7 +135,8 @@ def heatmap(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Fig
     counts = [[at.get((day, one), 0) for day in days] for one in names]
     # The busiest workspace would leave all others pale: colour follows the logarithm, the text the count.
     shades = [[None if not count else pl.Series([count]).log10().item() for count in line] for line in counts]
-    cells: Figure = {"type": "heatmap", "x": days, "y": [words.shortened(one, 14) for one in names], "z": shades}
+    shown = [words.shortened(one, 14) for one in names]
+    cells: Figure = {"type": "heatmap", "x": days, "y": shown, "z": shades}
     cells |= {"customdata": counts, "hovertemplate": "%{y}, %{x|%a %-d %b}: %{customdata:,}<extra></extra>"}
     cells |= {"colorscale": [[0, "#CFE0F7"], [0.5, "#5B93E0"], [1, "#1B3F86"]], "xgap": 1, "ygap": 1}
     cells["colorbar"] = {
@@ -143,5 +145,9 @@ def heatmap(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Fig
         "tickvals": [0, 1, 2, 3],
         "ticktext": ["1", "10", "100", "1k"],
     }
-    y: Figure = {"type": "category", "nticks": 15, "tickfont": {"size": 10}}
-    return {"data": [cells], "layout": layout_of(hovermode="closest", xaxis=days_axis(rows), yaxis=y)}
+    axis, margin = names_axis(shown)
+    y = axis | {"dtick": 2, "tickfont": {"size": 10}}
+    return {
+        "data": [cells],
+        "layout": layout_of(hovermode="closest", xaxis=days_axis(rows), yaxis=y, margin=margin | {"r": 54}),
+    }

@@ -15,6 +15,7 @@ from audit_assets.dashboards.plotting import (
     drawn_values,
     layout_of,
     link_to,
+    names_axis,
     value_axis,
 )
 
@@ -60,7 +61,8 @@ def box(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Figure:
     data.append(label | {"y": [words.shortened(one, LONG_NAME) for one in shown[name].to_list()]})
     longest = max([one / 1000 for one in shown["p95"].to_list()], default=1)
     x = value_axis("milliseconds") | {"range": [0, longest * 1.25], "showgrid": True, "hoverformat": ",.2f"}
-    return {"data": data, "layout": layout_of(hovermode="closest", xaxis=x, yaxis={"type": "category"}, boxgap=0.45)}
+    y, margin = names_axis([words.shortened(one, LONG_NAME) for one in shown[name].to_list()])
+    return {"data": data, "layout": layout_of(hovermode="closest", xaxis=x, yaxis=y, margin=margin, boxgap=0.45)}
 
 
 def bars(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Figure:
@@ -93,9 +95,8 @@ def _horizontal(
             bar["customdata"] = [link_to(tile.link, {name: one}, marks.carried) for one in shown[name].to_list()]
         data.append(bar)
     x = value_axis("count") | {"showgrid": True, "nticks": 5}
-    layout = layout_of(
-        hovermode="y unified", xaxis=x, yaxis={"type": "category", "dtick": 1}, barmode="stack", bargap=0.35
-    )
+    y, margin = names_axis(names)
+    layout = layout_of(hovermode="y unified", xaxis=x, yaxis=y, margin=margin, barmode="stack", bargap=0.35)
     layout["showlegend"] = len(parts) > 1
     return {"data": data, "layout": layout}
 
@@ -109,7 +110,8 @@ def funnel(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Figu
     shares = [f"{value:,.0f}  ·  {words.figure(value / total, 'share')}" for value in values]
     bar |= {"text": shares[::-1], "textposition": "outside", "cliponaxis": False, "hoverinfo": "skip"}
     x: Figure = {"visible": False, "range": [0, total * 1.75]}
-    return {"data": [bar], "layout": layout_of(hovermode="closest", xaxis=x, yaxis={"type": "category"}, bargap=0.35)}
+    y, margin = names_axis(names)
+    return {"data": [bar], "layout": layout_of(hovermode="closest", xaxis=x, yaxis=y, margin=margin, bargap=0.35)}
 
 
 def scatter(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Figure:
@@ -127,4 +129,6 @@ def scatter(tile: Tile, source: Source, rows: pl.DataFrame, marks: Marks) -> Fig
         data.append(points | {"hovertemplate": "%{x:,} characters, %{y:,.2f} s"})
     across = value_axis("count", "log") | {"title": {"text": "characters", "font": {"size": 11}}, "showgrid": True}
     up = value_axis(source.unit(y), "log")
-    return {"data": data, "layout": layout_of(hovermode="closest", xaxis=across, yaxis=up, showlegend=True)}
+    layout = layout_of(hovermode="closest", xaxis=across, yaxis=up, showlegend=True)
+    layout["margin"] |= {"b": 42}
+    return {"data": data, "layout": layout}

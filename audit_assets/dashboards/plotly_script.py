@@ -31,4 +31,7 @@ def plotly_script(app: dash.Dash) -> None:
 
     app.server.add_url_rule(path, "plotly", view)
     dcc._js_dist[:] = [one for one in dcc._js_dist if one.get("namespace") != "plotly"]
-    app.config.external_scripts.insert(0, {"src": path})
+    # The page's script adds it: it takes longer to run than all others together, and the pages' texts need not wait.
+    app.index_string = app.index_string.replace(
+        "{%metas%}", f"{{%metas%}}<link rel='preload' as='script' href='{path}' id='plotly-script'>", 1
+    )

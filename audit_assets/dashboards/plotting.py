@@ -1,6 +1,6 @@
 """What all charts share: axes, units, links, the marks of alerts and of the day that is not over."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -37,22 +37,41 @@ def link_to(template: str, values: Mapping[str, object], carried: str) -> str:
 
 def layout_of(**more: Any) -> Figure:
     base: Figure = {
-        "margin": {"l": 8, "r": 12, "t": 8, "b": 4},
+        # Fixed: margins that Plotly finds for itself cost a second drawing of each chart.
+        "margin": {"l": 48, "r": 14, "t": 8, "b": 26},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "inter, system-ui, sans-serif", "size": 12},
         "hovermode": "x unified",
         "hoverlabel": {"namelength": 30},
         "showlegend": False,
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
-        "xaxis": {"automargin": True, "showgrid": False, "zeroline": False, "fixedrange": True},
-        "yaxis": {"automargin": True, "zeroline": False, "fixedrange": True, "rangemode": "tozero"},
+        "xaxis": {"showgrid": False, "zeroline": False, "fixedrange": True},
+        "yaxis": {"zeroline": False, "fixedrange": True, "rangemode": "tozero"},
         "dragmode": False,
         "modebar": {"remove": ["zoom", "pan"]},
     }
     for name, value in more.items():
         base[name] = {**base[name], **value} if isinstance(value, dict) and name in base else value
     return base
+
+
+def names_axis(names: Sequence[str]) -> tuple[Figure, Figure]:
+    """An axis of names, and the margins in which the longest of them fits."""
+    widest = max((len(name) for name in names), default=0)
+    return {"type": "category", "dtick": 1}, {"l": 16 + round(6.4 * widest), "r": 14, "t": 8, "b": 26}
+
+
+def legend_of(figure: Figure) -> list[tuple[str, str]]:
+    """Name and colour of what a chart shows, from the top; nothing where it shows one thing. The page writes it: Plotly
+    measures each of its own legend's texts."""
+    named = [trace for trace in figure["data"] if trace.get("name") and trace.get("showlegend", True)]
+    if len(named) < 2 or not figure["layout"].get("showlegend"):
+        return []
+    if any("stackgroup" in trace for trace in named):
+        named.reverse()
+    return [
+        (trace["name"], trace.get("fillcolor") or (trace.get("line") or trace["marker"])["color"]) for trace in named
+    ]
 
 
 def days_axis(rows: pl.DataFrame) -> Figure:

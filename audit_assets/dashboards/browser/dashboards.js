@@ -11,7 +11,7 @@
     window.history.pushState({}, "", to);
     window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
     if (to.pathname !== here) {
-      document.getElementById("right-side")?.scrollTo(0, 0);
+      window.scrollTo(0, 0);
     }
     here = to.pathname;
   }
@@ -106,6 +106,22 @@
     sight.forEach(draw);
     if (waiting.size && !idle) idle = window.requestIdleCallback(drawNext, { timeout: 100 });
   }
+
+  // Plotly is fetched at once, and run while the server makes the first page: to run it takes as long as all the rest.
+  function addPlotly() {
+    const preload = document.getElementById("plotly-script");
+    if (!preload || window.Plotly) return;
+    const script = document.createElement("script");
+    script.src = preload.href;
+    script.onload = tend;
+    document.head.append(script);
+  }
+  const ask = window.fetch;
+  window.fetch = (...asked) => {
+    const answer = ask(...asked);
+    if (String(asked[0]).includes("_dash-update-component")) setTimeout(addPlotly, 0);
+    return answer;
+  };
 
   function tend() {
     if (window.Plotly) drawCharts();
