@@ -112,13 +112,14 @@ def _figures(verdicts: tuple[Verdict, ...], now: datetime) -> dict[str, Any]:
 
 
 def _table(verdicts: tuple[Verdict, ...]) -> Table:
+    """What raw says is left to the lines below it, where it is something else."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("tile", "title", "scopes", "such as", "shown", "raw", "agrees"):
+    for heading in ("tile", "title", "scopes", "shown", "agrees"):
         table.add_column(heading, justify="right" if heading == "scopes" else "left", overflow="fold")
     marks = {True: Text("yes", "green"), False: Text("NO", "bold red"), None: Text("not published", "yellow")}
     for one in verdicts:
         told = one.told
-        cells = (one.id, one.title, str(len(one.checks)), told.scope, told.shown, told.raw)
+        cells = (one.id, one.title, str(len(one.checks)), told.shown)
         table.add_row(*map(Text, cells), marks[one.agrees])
     return table
 

@@ -20,7 +20,7 @@ from audit_assets.dashboards.markup import attributes
 from audit_assets.dashboards.plotting import Marks, legend_of
 from audit_assets.dashboards.query import Query, options_query, select, tile_query
 from audit_assets.dashboards.reader import NOTHING_PUBLISHED, Reader, ReadError
-from audit_assets.dashboards.scope import Scope, read_scope
+from audit_assets.dashboards.scope import Scope, Span, read_scope
 from audit_assets.dashboards.tables import PAGE, table
 
 _LOG = logging.getLogger(__name__)
@@ -29,10 +29,10 @@ _LOG = logging.getLogger(__name__)
 _OPTIONS = {
     "capability": ("daily", "capability"),
     "provider": ("daily", "provider"),
-    "team": ("workspaces", "team"),
-    "owner": ("workspaces", "owner"),
-    "activity": ("workspaces", "activity"),
+    "team": ("known_workspaces", "team"),
+    "owner": ("known_workspaces", "owner"),
 }
+_ACTIVITY = ("active", "inactive 7d")
 Asked = Mapping[str, str | Sequence[str]]
 
 
@@ -86,18 +86,23 @@ class Board:
     def rows(self, tile: Tile, asked: Asked, now: datetime) -> pl.DataFrame:
         """What a tile shows, as a frame: for the table beside a chart and for files. Raises ReadError."""
         scope, _ = read_scope(asked, now)
-        return self.reader.read(tile_query(tile, self.definition.source(tile.source), scope))
+        return self._read(tile, self.definition.source(tile.source), scope)
+
+    def _read(self, tile: Tile, source: Source, scope: Scope, span: Span | None = None) -> pl.DataFrame:
+        return self.reader.read(tile_query(tile, source, scope, span, self.reader.engine))
 
     def _options(self, page: Page, scope: Scope) -> dict[str, Sequence[str]]:
         found: dict[str, Sequence[str]] = {}
         for name in page.filters:
+            if name == "activity":
+                found[name] = _ACTIVITY
             if name not in _OPTIONS:
                 continue
             source, column = _OPTIONS[name]
             try:
-                found[name] = self.reader.read(options_query(self.definition.source(source), column, scope))[
-                    column
-                ].to_list()
+                found[name] = self.reader.read(
+                    options_query(self.definition.source(source), column, scope, engine=self.reader.engine)
+                )[column].to_list()
             except ReadError as error:
                 _LOG.warning("no options for %s: %s", name, error)
         return found
@@ -111,7 +116,9 @@ class Board:
             if any(tile.incidents for tile in page.tiles):
                 source = self.definition.source("incidents")
                 columns = ("since", "rule_id", "capability")
-                incidents = self.reader.read(select(source, columns, (), scope, scope.span("range")))
+                incidents = self.reader.read(
+                    select(source, columns, (), scope, scope.span("range"), self.reader.engine)
+                )
         except ReadError as error:
             _LOG.warning("charts are without marks: %s", error)
         capabilities = [name for name in names if not name.startswith("provider:")]
@@ -122,7 +129,7 @@ class Board:
     def _tile(self, page: Page, tile: Tile, path: str, scope: Scope, marks: Marks, asked: Asked) -> Any:
         source = self.definition.source(tile.source)
         try:
-            body = self._body(tile, source, path, scope, marks, asked)
+            body = self._body(page, tile, source, path, scope, marks, asked)
         except ReadError as error:
             body = _unavailable(str(error))
         except Exception as error:  # noqa: BLE001 - one failing chart must not blank the page
@@ -158,10 +165,12 @@ class Board:
             tile.title, href=tile.link.replace("{window}", f"from={span.first}&to={min(span.last, scope.now.date())}")
         )
 
-    def _body(self, tile: Tile, source: Source, path: str, scope: Scope, marks: Marks, asked: Asked) -> list[Any]:
+    def _body(
+        self, page: Page, tile: Tile, source: Source, path: str, scope: Scope, marks: Marks, asked: Asked
+    ) -> list[Any]:
         if tile.show == "kpi":
-            return cards.kpi(tile, source, self._kpi(tile, source, scope))
-        rows = self.reader.read(tile_query(tile, source, scope))
+            return cards.kpi(tile, source, self._kpi(page, tile, source, scope))
+        rows = self._read(tile, source, scope)
         if tile.show == "gauge":
             return cards.gauge(tile, rows.item() if len(rows) else None, scope.now)
         if _is_empty(tile, rows):
@@ -185,21 +194,28 @@ class Board:
         chart = html.Div(className="chart", role="img", **attributes({"aria-label": said, "data-figure": figure}))
         return [*([html.Ul(names, className="legend")] if names else []), chart]
 
-    def _kpi(self, tile: Tile, source: Source, scope: Scope) -> cards.Kpi:
-        span = scope.span(tile.window)
-        now = self.reader.read(tile_query(tile, source, scope))
-        before = self.reader.read(tile_query(tile, source, scope, span.before))
+    def _kpi(self, page: Page, tile: Tile, source: Source, scope: Scope) -> cards.Kpi:
+        of_tile = (tile.source, tile.window, tile.where)
+        span, engine = scope.span(tile.window), self.reader.engine
+        # All figures of a source and a window in one query, which the reader answers once.
+        like = (one for one in page.tiles if one.show == "kpi" and (one.source, one.window, one.where) == of_tile)
+        figures = tuple(dict.fromkeys(name for one in like for name in (*one.measures, *one.also)))
+        now, before = (
+            self.reader.read(select(source, (), figures, scope, one, engine, tile)) for one in (span, span.before)
+        )
         days: list[float | None] = []
         if tile.spark is not None:
             spark = self.definition.source(tile.spark.source)
-            found = self.reader.read(select(spark, ("date",), (tile.spark.measure,), scope, scope.span("range")))
+            found = self.reader.read(
+                select(spark, ("date",), (tile.spark.measure,), scope, scope.span("range"), self.reader.engine)
+            )
             days = found[tile.spark.measure].to_list()
         names: list[str] = []
         if tile.names is not None:
             named = tile.model_copy(
                 update={"where": tile.names_where, "show": "table", "measures": (tile.names,), "also": ()}
             )
-            names = self.reader.read(tile_query(named, source, scope))[tile.names].unique().sort().to_list()
+            names = self._read(named, source, scope)[tile.names].unique().sort().to_list()
         figure, *also = (now[name].item() for name in (*tile.measures, *tile.also))
         return cards.Kpi(figure, before[tile.measures[0]].item(), also, days, names)
 

@@ -12,7 +12,7 @@ import duckdb
 import polars as pl
 
 from audit_assets.dashboards.marts import Marts
-from audit_assets.dashboards.query import Query
+from audit_assets.dashboards.query import Engine, Query
 from audit_assets.warehouse.snapshot import Manifest, SnapshotError, open_snapshot, read_manifest
 
 K = TypeVar("K")
@@ -45,6 +45,11 @@ class Freshness:
 class Reader(Protocol):
     """Rows for tiles, from one state of the warehouse at a time."""
 
+    @property
+    def engine(self) -> Engine:
+        """Whose dialect it reads."""
+        ...
+
     def freshness(self) -> Freshness | None:
         """What is shown now; None where there is nothing yet."""
         ...
@@ -54,7 +59,7 @@ class Reader(Protocol):
         ...
 
 
-class _Newest(OrderedDict[K, V]):
+class Newest(OrderedDict[K, V]):
     """The newest so many values."""
 
     def __init__(self, size: int, let_go: Callable[[V], None] = lambda _: None) -> None:
@@ -74,13 +79,15 @@ class SnapshotReader:
     Results are kept for as long as the snapshot is the same. Any thread may ask; one at a time is answered.
     """
 
+    engine: Engine = "duckdb"
+
     def __init__(self, folder: Path, in_memory: Collection[str] = ()) -> None:
         self._folder = folder
         self._in_memory = frozenset(in_memory) - {_EVENTS}
         self._lock = threading.RLock()
         self._marts = Marts(folder, sorted(self._in_memory))
-        self._results: _Newest[object, pl.DataFrame] = _Newest(_RESULTS)
-        self._spans: _Newest[object, duckdb.DuckDBPyConnection] = _Newest(_SPANS, lambda connection: connection.close())
+        self._results: Newest[object, pl.DataFrame] = Newest(_RESULTS)
+        self._spans: Newest[object, duckdb.DuckDBPyConnection] = Newest(_SPANS, lambda connection: connection.close())
         self._manifest: tuple[object, Manifest] | None = None
 
     def freshness(self) -> Freshness | None:
@@ -107,7 +114,7 @@ class SnapshotReader:
                 found = connection.sql(query.sql, params=_given(query.parameters)).to_arrow_table()
             except (SnapshotError, duckdb.Error) as error:
                 raise ReadError(str(error).splitlines()[0]) from error
-            return self._results.keep(key, _plain(pl.DataFrame(found)))
+            return self._results.keep(key, plain(pl.DataFrame(found)))
 
     def _current(self) -> Manifest | None:
         """The manifest, parsed when it has changed: it names some thousand files."""
@@ -139,7 +146,7 @@ def _given(parameters: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
     return {name: list(values) for name, values in parameters.items()}
 
 
-def _plain(rows: pl.DataFrame) -> pl.DataFrame:
+def plain(rows: pl.DataFrame) -> pl.DataFrame:
     """Sums arrive as wide decimals."""
     wide = [name for name, kind in rows.schema.items() if isinstance(kind, pl.Decimal)]
     return rows.with_columns([pl.col(name).cast(pl.Int64) for name in wide])

@@ -50,6 +50,11 @@ class Shell(vm.Dashboard):
         content = self._board.render(shown, path_of(page.id), asked, datetime.now(UTC))
         return html.Div([self._head(page.id), html.Div(content, id="right-side")], id=page.id)
 
+    def _make_page_404_layout(self) -> Any:
+        back = html.P([html.A("Overview", href="/"), " shows how the copilot is used."])
+        said = html.Main([html.H1("This page could not be found"), back], className="board top")
+        return html.Div([self._head(""), html.Div(said, id="right-side")])
+
     def _head(self, shown: str) -> Any:
         """Title, tabs, and what changes the theme."""
         tabs = [

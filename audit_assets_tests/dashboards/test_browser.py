@@ -196,7 +196,7 @@ def test_a_page_that_is_not_there_leads_back(reader: Reader):
     reader.page.goto(f"{reader.site}/no-such-page")
 
     reader.page.get_by_text("This page could not be found").wait_for()
-    reader.page.get_by_text("Take me home").click()
+    reader.page.locator("main").get_by_role("link", name="Overview").click()
     reader.goes("/")
 
 

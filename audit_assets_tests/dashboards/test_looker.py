@@ -148,10 +148,13 @@ def test_a_file_that_nothing_makes_is_told_and_removed(copy: Copy):
             id="broken LookML",
         ),
         pytest.param(
-            "looker/views/latency.view.lkml",
-            "{% date_start latency.range %}",
-            "{% date_start latency.rang %}",
-            ("looker/views/latency.view.lkml:", "latency.rang: no such filter or dimension; did you mean range?"),
+            "looker/views/latency_by_day.view.lkml",
+            "{% date_start latency_by_day.range %}",
+            "{% date_start latency_by_day.rang %}",
+            (
+                "looker/views/latency_by_day.view.lkml:",
+                "latency_by_day.rang: no such filter or dimension; did you mean range?",
+            ),
             id="a template's field that is none",
         ),
         pytest.param(

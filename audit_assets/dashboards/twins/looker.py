@@ -43,7 +43,7 @@ _CONSTANTS = (
 
 def model_files(definition: Definition) -> dict[str, str]:
     """Path in the project → text, of everything but the dashboards."""
-    sources = definition.metrics.sources
+    sources = {name: one for name, one in definition.metrics.sources.items() if tiles_of(name, definition)}
     files = {"manifest.lkml": _manifest(), f"models/{MODEL}.model.lkml": _model()}
     for name, source in sources.items():
         files[f"views/{name}.view.lkml"] = _view(name, source, tiles_of(name, definition), _values(definition))

@@ -242,8 +242,11 @@ def _tiles(definition: Definition) -> Sequence[str]:
 
 
 def for_duckdb(sql: str) -> str:
-    """A statement of BigQuery's in DuckDB's words. What an aggregate ignores is lost: it sorts nulls last instead."""
+    """A statement of BigQuery's in DuckDB's words."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of how it was installed
         import sqlglot
-    return sqlglot.transpile(sql, read="bigquery", write="duckdb", unsupported_level=sqlglot.ErrorLevel.IGNORE)[0]
+    said = sqlglot.transpile(sql, read="bigquery", write="duckdb", unsupported_level=sqlglot.ErrorLevel.IGNORE)[0]
+    # What an aggregate ignores is lost on the way.
+    ignoring = r"ARRAY_AGG(\1 ORDER BY \1) FILTER (WHERE NOT \1 IS NULL)"
+    return re.sub(r"ARRAY_AGG\((\w+) ORDER BY \1(?: NULLS FIRST)?\)", ignoring, said)

@@ -67,15 +67,6 @@ explore: latency_by_day {
   }
 }
 
-explore: latency {
-  label: "Latency"
-  description: "Quantiles of latency over the whole range from the histogram of events, within 2 %."
-  group_label: "AI Copilot / Observability"
-  always_filter: {
-    filters: [latency.range: "7 days"]
-  }
-}
-
 explore: workspaces {
   label: "Workspaces"
   description: "One row per workspace that the application knows or that has interactions in the range; the silent ones are among them."

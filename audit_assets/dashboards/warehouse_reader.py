@@ -1,0 +1,64 @@
+"""Rows for tiles from a warehouse that answers queries itself, as BigQuery does, each asked at most once a minute."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from audit_assets.dashboards.query import Engine, Query
+from audit_assets.dashboards.reader import Freshness, Newest, ReadError, plain
+from audit_assets.warehouse.protocol import WarehouseError
+
+_RESULTS = 400
+_SYNCED = Query(
+    "select max(last_synced_at) as last_synced_at from analytics.ai_audit_sync_state where status = 'succeeded'",
+    tables=("ai_audit_sync_state",),
+)
+
+
+class AnsweringWarehouse(Protocol):
+    """A warehouse that many may ask at once."""
+
+    def rows(self, sql: str, parameters: Mapping[str, Sequence[str]]) -> pa.Table:
+        """The rows of a query; `parameters` are lists of texts by name. Raises WarehouseError."""
+        ...
+
+
+class WarehouseReader:
+    """Asks the warehouse in its own dialect, and keeps what it answered for `kept`, which bounds what a page costs."""
+
+    engine: Engine = "bigquery"
+
+    def __init__(
+        self, warehouse: AnsweringWarehouse, now: Callable[[], datetime], kept: timedelta = timedelta(minutes=1)
+    ) -> None:
+        self._warehouse, self._now, self._kept = warehouse, now, kept
+        self._lock = threading.Lock()
+        self._results: Newest[object, tuple[datetime, pl.DataFrame]] = Newest(_RESULTS)
+
+    def freshness(self) -> Freshness | None:
+        """As of the newest sync; None before there was one."""
+        try:
+            synced = self.read(_SYNCED).item()
+        except ReadError:
+            return None
+        return None if synced is None else Freshness(synced.isoformat(), synced, synced)
+
+    def read(self, query: Query) -> pl.DataFrame:
+        key = (query.sql, tuple(sorted(query.parameters.items())))
+        now = self._now()
+        with self._lock:
+            held = self._results.get(key)
+        if held is not None and now - held[0] < self._kept:
+            return held[1]
+        try:
+            found = self._warehouse.rows(query.sql, query.parameters)
+        except WarehouseError as error:
+            raise ReadError(str(error)) from error
+        rows = plain(pl.DataFrame(found))
+        with self._lock:
+            self._results.keep(key, (now, rows))
+        return rows
