@@ -108,11 +108,11 @@ class Board:
         return found
 
     def _marks(self, page: Page, scope: Scope) -> Marks:
-        names: list[str] = []
+        colours: dict[str, str] = {}
         incidents = None
         try:
-            names = self.reader.read(_IN_ORDER["capability"])["name"].to_list()
-            names += self.reader.read(_IN_ORDER["provider"])["name"].to_list()
+            for names in (_PROVIDERS, _CAPABILITIES):
+                colours |= assigned(self.reader.read(names)["name"].to_list())
             if any(tile.incidents for tile in page.tiles):
                 source = self.definition.source("incidents")
                 columns = ("since", "rule_id", "capability")
@@ -121,9 +121,6 @@ class Board:
                 )
         except ReadError as error:
             _LOG.warning("charts are without marks: %s", error)
-        capabilities = [name for name in names if not name.startswith("provider:")]
-        providers = [name.removeprefix("provider:") for name in names if name.startswith("provider:")]
-        colours = {**assigned(providers), **assigned(capabilities)}
         return Marks(colours, incidents, scope.query("capability"), scope.now.date())
 
     def _tile(self, page: Page, tile: Tile, path: str, scope: Scope, marks: Marks, asked: Asked) -> Any:
@@ -245,18 +242,15 @@ class Board:
 
 
 # Names in the order in which they came into the world.
-_IN_ORDER = {
-    "capability": Query(
-        "select capability as name from analytics.ai_audit_capabilities where environment = 'live' "
-        "order by first_seen_at, capability",
-        tables=("ai_audit_capabilities",),
-    ),
-    "provider": Query(
-        "select concat('provider:', provider) as name from analytics.ai_audit_daily group by provider "
-        "order by min(date), provider",
-        tables=("ai_audit_daily",),
-    ),
-}
+_CAPABILITIES = Query(
+    "select capability as name from analytics.ai_audit_capabilities where environment = 'live' "
+    "order by first_seen_at, capability",
+    tables=("ai_audit_capabilities",),
+)
+_PROVIDERS = Query(
+    "select provider as name from analytics.ai_audit_daily group by provider order by min(date), provider",
+    tables=("ai_audit_daily",),
+)
 
 
 def _unavailable(why: str) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 import brotli
@@ -42,10 +43,11 @@ def _kept(plain: bytes, coding: str, cache: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         small = _compressed(plain, coding, quickly=False)
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{id(plain)}")
-        temporary.write_bytes(small)
-        temporary.replace(path)
+        with suppress(OSError):  # a full disk costs the next reader some seconds, and no more
+            cache.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(f".{id(plain)}")
+            temporary.write_bytes(small)
+            temporary.replace(path)
         return small
 
 

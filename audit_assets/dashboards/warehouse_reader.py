@@ -1,30 +1,20 @@
 """Rows for tiles from a warehouse that answers queries itself, as BigQuery does, each asked at most once a minute."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import polars as pl
-import pyarrow as pa
 
 from audit_assets.dashboards.query import Engine, Query
 from audit_assets.dashboards.reader import Freshness, Newest, ReadError, plain
-from audit_assets.warehouse.protocol import WarehouseError
+from audit_assets.warehouse.protocol import AnsweringWarehouse, WarehouseError
 
 _RESULTS = 400
 _SYNCED = Query(
     "select max(last_synced_at) as last_synced_at from analytics.ai_audit_sync_state where status = 'succeeded'",
     tables=("ai_audit_sync_state",),
 )
-
-
-class AnsweringWarehouse(Protocol):
-    """A warehouse that many may ask at once."""
-
-    def rows(self, sql: str, parameters: Mapping[str, Sequence[str]]) -> pa.Table:
-        """The rows of a query; `parameters` are lists of texts by name. Raises WarehouseError."""
-        ...
 
 
 class WarehouseReader:

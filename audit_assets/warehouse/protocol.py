@@ -1,6 +1,6 @@
 """What a warehouse must be able to do, and the values that pass in and out of it. Engines lie beside this file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
@@ -230,4 +230,12 @@ class Warehouse(Protocol):
 
     def let_others_in(self) -> None:
         """A pause between two days of a long run, in which whoever waits for the lock gets it."""
+        ...
+
+
+class AnsweringWarehouse(Protocol):
+    """A warehouse that many may ask at once, as BigQuery; DuckDB's readers use the published snapshot."""
+
+    def rows(self, sql: str, parameters: Mapping[str, Sequence[str]]) -> pa.Table:
+        """The rows of a query in the engine's dialect; `parameters`: lists of texts by name. Raises WarehouseError."""
         ...

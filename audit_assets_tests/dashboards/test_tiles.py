@@ -14,6 +14,7 @@ from audit_assets.dashboards.definition import Tile
 from audit_assets.dashboards.plotting import Figure, Marks
 from audit_assets.dashboards.query import tile_query
 from audit_assets.dashboards.scope import read_scope
+from audit_assets.dashboards.words import figure as figure_of
 from audit_assets_tests.dashboards.proving import Dashboards
 from audit_assets_tests.dashboards.test_pages import parts, rendered, words_of
 
@@ -88,7 +89,7 @@ def test_the_error_rate_has_the_unknown_ones_beside_it_and_the_literal_figure_on
     rows = board.rows(tile_of(board, "T03"), {}, dashboards.now)
     assert f"{rows['unknown'].item():,} unknown outcome" in words_of(tile)
     said = [one.title for one in parts(tile) if isinstance(getattr(one, "title", None), str)]
-    assert any(f"{100 * rows['literal_error_rate'].item():.1f}" in one for one in said)
+    assert any(f": {figure_of(rows['literal_error_rate'].item(), 'share')}" in one for one in said)
     assert rows["literal_error_rate"].item() > rows["error_rate"].item()
 
 
