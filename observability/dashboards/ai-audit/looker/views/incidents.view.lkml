@@ -32,7 +32,9 @@ view: incidents {
           on
             counts.date between cast(episodes.since as date) and cast(coalesce(episodes.resolved_at, current_timestamp()) as date)
             and (counts.capability = episodes.capability or episodes.capability = 'all capabilities')
-        where counts.date between coalesce(date(cast({% date_start incidents.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end incidents.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end incidents.range %} as timestamp), interval 1 microsecond)), current_date('UTC'))
+        where
+          counts.date between coalesce(date(cast({% date_start incidents.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end incidents.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end incidents.range %} as timestamp), interval 1 microsecond)), current_date('UTC'))
+          and counts.date >= (select min(cast(since as date)) from episodes)
         group by episodes.key
       )
       select
