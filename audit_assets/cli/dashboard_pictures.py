@@ -8,7 +8,7 @@ import typer
 from audit_assets.cli.screen import out
 from audit_assets.dashboards import capture as pictures
 from audit_assets.settings import PROJECT_ROOT, read_settings
-from audit_assets.warehouse.snapshot import SnapshotError, read_manifest
+from audit_assets.warehouse.snapshot import NOTHING_PUBLISHED, SnapshotError, read_manifest
 
 FOLDER = PROJECT_ROOT / "docs/assets/ai-audit-observability"
 
@@ -21,6 +21,6 @@ def capture(
     """Take a picture of each tab over the published snapshot, with the Chromium of this machine."""
     settings = read_settings()
     if read_manifest(settings.snapshot_folder) is None:
-        raise SnapshotError("nothing has been published yet: run `make demo`, or `audit sync` and `audit build`")
+        raise SnapshotError(NOTHING_PUBLISHED)
     for path in pictures.capture(to, theme, width):
         out.print(f"{path}  {path.stat().st_size / 1000:,.0f} kB", soft_wrap=True)

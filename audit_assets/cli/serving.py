@@ -98,8 +98,9 @@ def dev() -> None:
 
 def _leading_here(settings: Settings) -> Settings:
     """Where nobody said where the dashboards are, links lead to those that are served beside Dagster."""
-    if not settings.dashboard_url:
-        os.environ["AI_AUDIT_DASHBOARD_URL"] = f"http://localhost:{DASHBOARDS_PORT}"
+    if settings.dashboard_url:
+        return settings
+    os.environ["AI_AUDIT_DASHBOARD_URL"] = f"http://localhost:{DASHBOARDS_PORT}"
     return read_settings()
 
 

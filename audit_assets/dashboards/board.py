@@ -19,9 +19,10 @@ from audit_assets.dashboards.definition import Definition, Page, Source, Tile
 from audit_assets.dashboards.markup import attributes
 from audit_assets.dashboards.plotting import Marks, legend_of
 from audit_assets.dashboards.query import Query, options_query, select, tile_query
-from audit_assets.dashboards.reader import NOTHING_PUBLISHED, Reader, ReadError
+from audit_assets.dashboards.reader import Reader, ReadError
 from audit_assets.dashboards.scope import Scope, Span, read_scope
 from audit_assets.dashboards.tables import PAGE, table
+from audit_assets.warehouse.snapshot import NOTHING_PUBLISHED
 
 _LOG = logging.getLogger(__name__)
 

@@ -51,7 +51,7 @@ def _picture(tab: Tab, url: str, theme: Theme, width: int) -> bytes:
     tab.call("Page.navigate", url=url)
     tab.wait(PAINTED, _WITHIN, f"{url} is not whole")
     if tab.ask(_THEME) != theme:
-        tab.ask("document.querySelector('#theme-toggle input, input#theme-toggle, #theme-toggle').click()")
+        tab.ask("document.querySelector('#theme-toggle').click()")
         tab.wait(f"{_THEME} === '{theme}'", 10, f"the theme is not {theme}")
     tab.ask(_SETTLED)
     tab.size(width, min(int(tab.ask(_HEIGHT)), _TALLEST))

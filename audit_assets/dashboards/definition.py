@@ -33,6 +33,11 @@ Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 _TABLE = re.compile(r"\banalytics\.(\w+)")
 
 
+def tables_in(sql: str) -> tuple[str, ...]:
+    """The tables of `analytics` that a query reads."""
+    return tuple(sorted(set(_TABLE.findall(sql))))
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,7 +77,7 @@ class Source(_Frozen):
     @property
     def reads(self) -> tuple[str, ...]:
         """The tables it reads."""
-        return tuple(sorted({self.table} if self.table else set(_TABLE.findall(self.sql or ""))))
+        return (self.table,) if self.table else tables_in(self.sql or "")
 
     @property
     def answers_to(self) -> frozenset[str]:

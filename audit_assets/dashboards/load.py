@@ -25,8 +25,8 @@ class DefinitionError(Exception):
 
 def load_definition(folder: Path) -> Definition:
     """The sources of `folder`/metrics.yaml and the pages of `folder`/vizro. Raises DefinitionError."""
-    metrics, _ = read_file(folder / "metrics.yaml", Metrics)
-    problems: list[Problem] = [*_misfits_of_sources(metrics, _document(folder / "metrics.yaml"))]
+    metrics, of_metrics = read_file(folder / "metrics.yaml", Metrics)
+    problems: list[Problem] = [*_misfits_of_sources(metrics, of_metrics)]
     pages: list[Page] = []
     seen: dict[str, str] = {}
     for name in PAGES:

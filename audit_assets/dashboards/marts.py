@@ -5,6 +5,7 @@ from pathlib import Path
 
 import duckdb
 
+from audit_assets.warehouse.duckdb import in_one_commit
 from audit_assets.warehouse.schema import SCHEMA
 from audit_assets.warehouse.snapshot import PER_DAY, Manifest, SnapshotFile
 
@@ -26,17 +27,12 @@ class Marts:
         before = self._held
         if before is not None and before.snapshot_id == manifest.snapshot_id:
             return
-        self.connection.execute("begin")
-        try:
+        with in_one_commit(self.connection):
             for table in self._tables:
                 if table in manifest.files:
                     self._bring(table, manifest, before)
                 else:
                     self.connection.execute(f"drop table if exists {SCHEMA}.{table}")
-        except BaseException:
-            self.connection.execute("rollback")
-            raise
-        self.connection.execute("commit")
         self._held = manifest
 
     def _bring(self, table: str, manifest: Manifest, before: Manifest | None) -> None:
@@ -50,10 +46,9 @@ class Marts:
             return
         new = [file for file in files if file not in held]
         if table in PER_DAY:
-            gone = {file.day for file in held if file not in files} - {None}
+            gone = [f"date '{file.day}'" for file in held if file not in files]
             if gone:
-                listed = ", ".join(f"date '{day}'" for day in sorted(day for day in gone if day is not None))
-                self.connection.execute(f"delete from {SCHEMA}.{table} where date in ({listed})")
+                self.connection.execute(f"delete from {SCHEMA}.{table} where date in ({', '.join(gone)})")
         elif held:
             self.connection.execute(f"delete from {SCHEMA}.{table}")
         self._insert(table, manifest, new)

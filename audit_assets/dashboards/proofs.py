@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from audit_assets.dashboards.definition import Definition, Filter, Name, Text, TileId
+from audit_assets.dashboards.definition import Definition, Filter, Name, Text, TileId, tables_in
 from audit_assets.dashboards.load import DefinitionError, read_file
 from audit_assets.dashboards.query import Query
 from audit_assets.dashboards.scope import Scope, Span
@@ -23,7 +23,6 @@ FILE = "proofs.yaml"
 _COLUMNS: Mapping[str, str] = {"workspace": "workspace_id"}
 _KNOWN = ("in_days", "in_time", "dims", "outer", "from", "to", "start", "end", "now", "limit", "running_day")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_TABLE = re.compile(r"\banalytics\.(\w+)")
 
 
 class _Frozen(BaseModel):
@@ -123,7 +122,7 @@ def proof_query(sql: str, proofs: Proofs, asked: Asked) -> Query:
                 return f"({_PLACEHOLDER.sub(filled, proofs.parts[name].strip())})"
 
     whole = _PLACEHOLDER.sub(filled, sql.strip())
-    return Query(whole, parameters, tuple(sorted(set(_TABLE.findall(whole)))))
+    return Query(whole, parameters, tables_in(whole))
 
 
 def _misfits(proofs: Proofs, definition: Definition) -> Iterator[tuple[Place, str]]:

@@ -13,12 +13,16 @@ import polars as pl
 
 from audit_assets.dashboards.marts import Marts
 from audit_assets.dashboards.query import Engine, Query
-from audit_assets.warehouse.snapshot import Manifest, SnapshotError, open_snapshot, read_manifest
+from audit_assets.warehouse.snapshot import (
+    NOTHING_PUBLISHED,
+    Manifest,
+    SnapshotError,
+    open_snapshot,
+    read_manifest,
+)
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-NOTHING_PUBLISHED = "nothing has been published yet: run `make demo`, or `audit sync` and `audit build`"
 
 _EVENTS = "stg_ai_audit_logs"
 _SPANS = 4  # of files, open at once

@@ -49,6 +49,7 @@ _VERSIONS: dict[str, str] = {
     },
 }
 _LATEST_RUNS = 5000
+NOTHING_PUBLISHED = "nothing has been published yet: run `make demo`, or `audit sync` and `audit build`"
 KEEP_REPLACED = timedelta(minutes=10)
 
 
@@ -200,7 +201,7 @@ def open_snapshot(
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        raise SnapshotError("nothing has been published yet: run `make demo`, or `audit sync` and `audit build`")
+        raise SnapshotError(NOTHING_PUBLISHED)
     connection = duckdb.connect(config={"threads": 2})
     connection.execute(f"set TimeZone = 'UTC'; create schema {SCHEMA}")
     wanted = {*manifest.files, *manifest.views} if tables is None else set(tables)

@@ -7,6 +7,7 @@ import yaml
 from audit_assets.dashboards.definition import Definition, Filter, Page, Show, Source, Tile
 from audit_assets.dashboards.load import TABS
 from audit_assets.dashboards.query import columns_of
+from audit_assets.dashboards.twins.grid import placed
 from audit_assets.dashboards.twins.looker_names import (
     DEFAULT_RANGE,
     MODEL,
@@ -27,7 +28,6 @@ from audit_assets.dashboards.twins.lookml import HEADER
 
 DATE = "Date"
 _MOST_PIVOTS = 200
-_COLUMNS = 24  # of Looker's grid, twice ours
 _KINDS: Mapping[Show, str] = {
     "kpi": "single_value",
     "area": "looker_area",
@@ -102,18 +102,10 @@ def _filter(name: Filter, page: Page, definition: Definition) -> Element:
 
 
 def _elements(page: Page, definition: Definition) -> list[Element]:
-    elements: list[Element] = []
-    top = 0
-    for row in page.rows:
-        height = max(_HEIGHTS.get(tile.show, _USUAL_HEIGHT) for tile in row)
-        left = 0
-        for tile in row:
-            width = tile.width * _COLUMNS // 12
-            at = {"row": top, "col": left, "width": width, "height": height}
-            elements.append(_element(tile, page, definition) | at)
-            left += width
-        top += height
-    return elements
+    return [
+        _element(tile, page, definition) | {"row": at.row, "col": at.column, "width": at.width, "height": at.height}
+        for tile, at in placed(page, _HEIGHTS, _USUAL_HEIGHT)
+    ]
 
 
 def _element(tile: Tile, page: Page, definition: Definition) -> Element:

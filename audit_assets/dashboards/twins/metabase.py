@@ -10,17 +10,17 @@ import yaml
 from audit_assets.dashboards.definition import Definition, Filter, Page, Show, Source, Tile
 from audit_assets.dashboards.load import TABS
 from audit_assets.dashboards.query import columns_of, statement
+from audit_assets.dashboards.twins.grid import placed
 from audit_assets.dashboards.twins.looker_names import CONNECTION, SPACE
+from audit_assets.dashboards.twins.lookml import HEADER
 from audit_assets.dashboards.twins.metabase_drawing import DISPLAYS, settings_of
 from audit_assets.dashboards.twins.open_range import OpenRangeWriter
 
-HEADER = "# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.\n"
 DATABASE = CONNECTION
 _CREATOR = "internal@metabase.com"  # Metabase's own user, who is in every instance
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _ID_LENGTH = 21
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "ai-audit-observability/metabase")
-_COLUMNS = 24  # of Metabase's grid, twice ours
 _HEIGHTS: Mapping[Show, int] = {"kpi": 3, "table": 9}
 _USUAL_HEIGHT = 6
 _MOST_VALUES = 500
@@ -231,16 +231,9 @@ def _parameter_type(name: str) -> str:
 
 def _dashcards(page: Page, definition: Definition) -> list[Entity]:
     cards: list[Entity] = []
-    top = 0
-    for row in page.rows:
-        height = max(_HEIGHTS.get(tile.show, _USUAL_HEIGHT) for tile in row)
-        left = 0
-        for tile in row:
-            width = tile.width * _COLUMNS // 12
-            at: Entity = {"row": top, "col": left, "size_x": width, "size_y": height}
-            cards.append(_dashcard(tile, page, definition.source(tile.source), at))
-            left += width
-        top += height
+    for tile, place in placed(page, _HEIGHTS, _USUAL_HEIGHT):
+        at: Entity = {"row": place.row, "col": place.column, "size_x": place.width, "size_y": place.height}
+        cards.append(_dashcard(tile, page, definition.source(tile.source), at))
     return cards
 
 
