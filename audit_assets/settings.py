@@ -12,7 +12,7 @@ DASHBOARDS_PORT = 8050
 
 _CHANNEL = r"^(#[a-z0-9][a-z0-9_-]{0,78}|[CG][A-Z0-9]{7,})$"
 
-Destination = Literal["duckdb", "stdout"]
+Destination = Literal["duckdb", "bigquery", "stdout"]
 
 
 class SettingsError(Exception):
@@ -62,6 +62,14 @@ class Settings(BaseSettings):
     configured_source_url: SecretStr | None = Field(None, validation_alias="AI_AUDIT_SOURCE_URL")
     destination: Destination = Field("duckdb", validation_alias="AI_AUDIT_WAREHOUSE_DESTINATION")
     configured_duckdb_path: ProjectPath | None = Field(None, validation_alias="AI_AUDIT_DUCKDB_PATH")
+    bigquery_project: str = Field(
+        "mad-vibe-prod", validation_alias="AI_AUDIT_BIGQUERY_PROJECT", pattern=r"^[a-z][a-z0-9:.-]{4,61}[a-z0-9]$"
+    )
+    bigquery_dataset: str = Field(
+        "analytics", validation_alias="AI_AUDIT_BIGQUERY_DATASET", pattern=r"^[A-Za-z0-9_]{1,1024}$"
+    )
+    bigquery_location: str = Field("US", validation_alias="AI_AUDIT_BIGQUERY_LOCATION", pattern=r"^[A-Za-z0-9-]+$")
+    bigquery_endpoint: WebAddress | None = Field(None, validation_alias="AI_AUDIT_BIGQUERY_ENDPOINT")
     state_file: ProjectPath = Field(
         PROJECT_ROOT / ".cache/ai-audit-sync-state.json", validation_alias="AI_AUDIT_STATE_FILE"
     )
