@@ -10,7 +10,7 @@ from audit_assets.ingest.gaps import read_gaps
 from audit_assets.ingest.policy import read_policy
 from audit_assets.ingest.source import open_source
 from audit_assets.settings import Settings
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.opening import open_warehouse
 from audit_assets.warehouse.protocol import start_of
 from audit_assets.warehouse.schema import SCHEMA
 from audit_assets.warehouse.snapshot import open_snapshot
@@ -54,7 +54,7 @@ class Reckoning:
 def reckon(settings: Settings, outcome: BuildOutcome) -> Reckoning:
     """Counts both ends. Raises SnapshotError where nothing was published."""
     policy = read_policy(settings.policy_file)
-    warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path)
+    warehouse = open_warehouse(settings, policy.bigquery)
     gaps = read_gaps(settings.source_url, policy, warehouse, start_of(policy.first_day))
     with open_source(settings.source_url, policy) as source:
         at_source = source.count()

@@ -38,7 +38,6 @@ from audit_assets.rules.judge import Failure, Judgement, Verdict, judge_all
 from audit_assets.rules.load import load_rules
 from audit_assets.rules.model import Rule, RuleSet
 from audit_assets.settings import read_settings
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
 from audit_assets.warehouse.facts import latest_run
 from audit_assets.warehouse.protocol import WarehouseError
 from audit_assets.warehouse.schema import SCHEMA
@@ -114,10 +113,9 @@ def _publish_failures(context: AssetCheckExecutionContext, surroundings: Surroun
     manifest = read_manifest(settings.snapshot_folder)
     if manifest is None or now - manifest.published_at < _JUST_PUBLISHED:
         return
-    warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path, timeout_seconds=2)
     try:
-        with warehouse.connection("publishing the state of the sync") as connection:
-            publish(connection, settings.snapshot_folder, now, only=(sync_state.key.to_user_string(),))
+        with surroundings.warehouse(timeout_seconds=2).keeper("publishing the state of the sync") as keeper:
+            publish(keeper, settings.snapshot_folder, now, only=(sync_state.key.to_user_string(),))
     except WarehouseError as error:
         context.log.warning(f"judged without the newest failures of the sync: {error}")
 

@@ -58,7 +58,7 @@ def mirror_alert_ledger(context: AssetExecutionContext, surroundings: Surroundin
     """Copies what changed in the ledger into the warehouse, and publishes it."""
     settings = surroundings.settings()
     try:
-        with surroundings.ledger() as ledger, surroundings.warehouse().connection("the alert ledger's copy") as held:
+        with surroundings.ledger() as ledger, surroundings.warehouse().keeper("the alert ledger's copy") as held:
             written = mirror_ledger(ledger, held)
             if written:
                 publish(held, settings.snapshot_folder, datetime.now(UTC), only=written.keys())

@@ -21,7 +21,6 @@ from audit_assets.defs.dbt_events import MANIFEST, dbt_build
 from audit_assets.defs.ingestion import OWNERS
 from audit_assets.defs.partitions import DAILY, FRESH, ONE_RUN, days_of, listed
 from audit_assets.defs.resources import Surroundings
-from audit_assets.warehouse.days import mark_built, unbuilt_days
 from audit_assets.warehouse.protocol import WarehouseError
 
 
@@ -90,15 +89,15 @@ def models(context: AssetExecutionContext, surroundings: Surroundings) -> Iterat
     warehouse = surroundings.warehouse()
     try:
         with warehouse.exclusive("the models"):
-            with warehouse.opened() as connection:
-                changed = unbuilt_days(connection) if whole else ()
+            with warehouse.opened() as keeper:
+                changed = keeper.unbuilt_days() if whole else ()
             days = tuple(sorted({*asked, *changed}))
             window = _window(days, indirect, settings.duckdb_path)
             for event in dbt_build(context, MANIFEST, TRANSLATOR, selection, window, settings):
                 yield _dated(event, days) if isinstance(event, AssetCheckResult) else event
             if whole:
-                with warehouse.opened() as connection:
-                    mark_built(connection, days)
+                with warehouse.opened() as keeper:
+                    keeper.mark_built(days)
     except WarehouseError as error:
         raise Failure(description=str(error)) from error
     for day in sorted(set(changed) - set(asked)):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from audit_assets.rules.document import DocumentError, read_document
 from audit_assets.rules.durations import Duration, Timezone
 from audit_assets.rules.spelling import did_you_mean
+from audit_assets.warehouse.bigquery.terms import BigQueryTerms
 
 
 class PolicyError(Exception):
@@ -102,6 +103,7 @@ class SyncPolicy(_Frozen):
     repair: Repair = Repair()
     upkeep: Upkeep = Upkeep()
     freshness: Duration = timedelta(minutes=5)
+    bigquery: BigQueryTerms = BigQueryTerms()
     source: SourceNames = SourceNames()
 
 
