@@ -16,7 +16,7 @@ from dagster import (
 
 from audit_assets.alerting.ledger import LedgerError
 from audit_assets.alerting.ledger_mirror import MIRRORED, column_types, mirror_ledger
-from audit_assets.defs.ingestion import OWNERS, table_told
+from audit_assets.defs.ingestion import ENGINE, OWNERS, table_told
 from audit_assets.defs.publishing import SNAPSHOT
 from audit_assets.defs.resources import Surroundings
 from audit_assets.warehouse.protocol import WarehouseError
@@ -37,7 +37,7 @@ def _copies() -> list[AssetSpec]:
             deps=[SNAPSHOT],
             skippable=True,  # a table in which nothing happened is no news
             group_name="alerting",
-            kinds={"duckdb", "table"},
+            kinds={ENGINE, "table"},
             owners=OWNERS,
             description=f"{_HELD[table.name]} A copy of the alert ledger, made after the rules were judged.",
             metadata=table_told(

@@ -111,7 +111,7 @@ def selected(incoming: Incoming) -> pa.Table:
     """The rows of `incoming` as they are normalised, in memory: for tables as small as that of the workspaces."""
     with _folder() as folder, _local(folder) as connection:
         connection.register("incoming", incoming.rows)
-        return connection.execute(incoming.normalising_sql).to_arrow_table()
+        return connection.sql(incoming.normalising_sql).to_arrow_table()
 
 
 @contextmanager

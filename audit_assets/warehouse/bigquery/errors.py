@@ -59,6 +59,11 @@ def told_error(error: Exception, place: Place) -> WarehouseError:
         )
     if reason in _MENDS or isinstance(error, Forbidden):
         return WarehouseError(f"BigQuery refuses: {said}; {_MENDS.get(reason, _MENDS['accessDenied'])}")
+    if reason in ("invalidQuery", "invalid"):
+        return WarehouseError(
+            f"BigQuery refuses a statement: {said}; the tables of {place} may not be as this version makes them "
+            "(docs/bigquery.md says how they are)"
+        )
     if isinstance(error, GoogleAPICallError):
         return WarehouseError(f"BigQuery, {place}: {said}; nothing was half-loaded, the next sync makes it good")
     return WarehouseError(

@@ -99,22 +99,33 @@ class Jobs:
             )
 
     def tables(self) -> frozenset[str]:
-        """The names of the dataset's tables; the dataset is made where it is missing."""
+        """The names of the dataset's tables; none where there is no dataset."""
+        from google.api_core.exceptions import NotFound
+
+        with told(self.place):
+            try:
+                found = list(self._open().list_tables(self._dataset, retry=_retry(), timeout=_REQUEST_SECONDS))
+            except NotFound:
+                return frozenset()
+        return frozenset(table.table_id for table in found)
+
+    def make_dataset(self) -> None:
+        """The dataset, where it is missing."""
         from google.api_core.exceptions import NotFound
         from google.cloud import bigquery
 
-        client = self._open()
-        path = f"{self.place.project}.{self.place.dataset}"
         with told(self.place):
             try:
-                found = list(client.list_tables(path, retry=_retry(), timeout=_REQUEST_SECONDS))
+                self._open().get_dataset(self._dataset, retry=_retry(), timeout=_REQUEST_SECONDS)
             except NotFound:
-                dataset = bigquery.Dataset(path)
+                dataset = bigquery.Dataset(self._dataset)
                 dataset.location = self.place.location
                 dataset.labels = dict(self.terms.labels)
-                client.create_dataset(dataset, exists_ok=True, retry=_retry(), timeout=_REQUEST_SECONDS)
-                found = []
-        return frozenset(table.table_id for table in found)
+                self._open().create_dataset(dataset, exists_ok=True, retry=_retry(), timeout=_REQUEST_SECONDS)
+
+    @property
+    def _dataset(self) -> str:
+        return f"{self.place.project}.{self.place.dataset}"
 
     def _open(self) -> "bigquery.Client":
         if self._client is None:
@@ -135,7 +146,6 @@ class Jobs:
         from google.cloud import bigquery
 
         config = bigquery.QueryJobConfig(labels=dict(self.terms.labels))
-        config.default_dataset = f"{self.place.project}.{self.place.dataset}"
         if self.terms.maximum_bytes_billed is not None:
             config.maximum_bytes_billed = self.terms.maximum_bytes_billed
         return config

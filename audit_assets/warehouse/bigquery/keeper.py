@@ -36,12 +36,11 @@ class BigQueryKeeper:
         found = self._jobs.rows(
             f"""select table_name, column_name, data_type
             from `{self._place.dataset}`.INFORMATION_SCHEMA.COLUMNS
-            where starts_with(table_name, 'ai_audit_') and not contains_substr(table_name, '__dbt_')
             order by table_name, ordinal_position"""
         )
         tables: dict[str, dict[str, str]] = {}
         for table, column, kind in found:
-            if table not in STAY:
+            if table.startswith("ai_audit_") and "__dbt_" not in table and table not in STAY:
                 tables.setdefault(table, {})[column] = DUCKDB_TYPES[kind]
         return tables
 

@@ -76,6 +76,7 @@ class BigQueryWarehouse:
             return
         held = self._jobs.tables()
         if not held >= MADE:
+            self._jobs.make_dataset()
             for statement in create_statements(self.place, self._terms, held):
                 self._jobs.rows(statement)
         self._is_made = True

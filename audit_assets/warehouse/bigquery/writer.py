@@ -181,10 +181,12 @@ class BigQueryWriter:
     def counts_by_hour(self, start: datetime, end: datetime) -> HeldCounts:
         within = inside(DayWindow(None, start, end))
         hour = "timestamp_trunc(created_at, hour)"
-        loaded = self._jobs.rows(f"select {hour} as at, count(*) from {self._raw} where {within} group by at")
+        loaded = self._jobs.rows(
+            f"select {hour} as hour_start, count(*) from {self._raw} where {within} group by hour_start"
+        )
         rejected = self._jobs.rows(
-            f"""select {hour} as at, sum(row_count) from {self._rejects}
-            where {within} and reject_day is not null group by at"""
+            f"""select {hour} as hour_start, sum(row_count) from {self._rejects}
+            where {within} and reject_day is not null group by hour_start"""
         )
         ((outside, all_loaded, all_rejected),) = self._jobs.rows(
             f"""select coalesce(sum(if(reject_day is null, row_count, 0)), 0),
