@@ -10,7 +10,7 @@ from bqemulator.api.routes import jobs as routes
 from bqemulator.domain.errors import InvalidQueryError
 from bqemulator.jobs import executor
 from bqemulator.scripting import interpreter
-from bqemulator.sql import inner_query
+from bqemulator.sql import inner_query, translator
 from bqemulator.sql.rewriter import create_table_schema_ctas, default_dataset
 from partitions import unbounded_reads
 from sqlglot import exp
@@ -22,12 +22,25 @@ def mend() -> None:
     sqlglot.parse_one, sqlglot.parse = _remembering(sqlglot.parse_one), _remembering(sqlglot.parse)
     routes._apply_default_dataset = _noting_temp_tables(routes._apply_default_dataset)
     default_dataset._collect_cte_names = _with_temp_tables(default_dataset._collect_cte_names)
+    for name, wanted in _LOOKED_FOR.items():
+        setattr(translator, name, _only_where(wanted, getattr(translator, name)))
     create_table_schema_ctas._apply_schema_ctas_rewrite = _cast_to_declared
     interpreter.ScriptInterpreter.run = _ending_temp_tables(interpreter.ScriptInterpreter.run)
     inner_query.rewrite_for_row_access = _only_with_policies(inner_query.rewrite_for_row_access)
     bounded = _wanting_bounds(inner_query.rewrite_and_translate_statement)
     for module in (inner_query, executor, interpreter):
         module.rewrite_and_translate_statement = bounded
+
+
+# What these rewrites are for; they parse every statement that has an `unnest`, or an interval and a `to`.
+_LOOKED_FOR = {
+    "rewrite_unnest_struct": r"\bstruct\s*[(<]",
+    "rewrite_specialized_types": r"\binterval\s+'[^']*'\s+\w+\s+to\b|\brange\s*[(<]",
+}
+
+
+def _only_where(wanted: str, rewrite: Any) -> Any:
+    return lambda bq_sql: rewrite(bq_sql) if re.search(wanted, bq_sql, re.IGNORECASE) else bq_sql
 
 
 def _remembering(parse: Any) -> Any:
