@@ -9,6 +9,8 @@ What the emulator gets wrong, and what of it is mended here:
 - A file uploaded in one request is refused for its content type. It is taken.
 - `create table t (columns) as (query)` is not understood. The query is cast to the declared columns.
 - A script's temporary tables outlive it. They are dropped at its end.
+- Of `div(a + b, c)` the sum is not kept together, and `json_query_array` of what is no list fails. Both are right.
+- A statement is parsed some fifty times on its way. It is parsed once.
 - Where a job names a default dataset, it is put before a script's temporary tables too. It is not.
 - `require_partition_filter` is not enforced, and of `partition by date(column)` the column is forgotten. A statement
   that reads such a table, or a view over one, without a bound on the partition column is refused in the service's words
@@ -22,6 +24,7 @@ What stays different:
 - `begin … exception when error then … end` around a transaction answers 500.
 - A load's `outputRows` counts the table afterwards, not the rows loaded. DML tells the sum of affected rows only.
 - Partitions are not stored: nothing is pruned, `_PARTITIONTIME` is the day of the query, `$20261101` is no address.
+- An index put directly to `approx_quantiles(…)` is one too far; put to a column that holds them it is right.
 - Arithmetic, casts of text, regular expressions and the order of equal rows are DuckDB's.
 """
 
