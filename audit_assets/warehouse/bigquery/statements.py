@@ -47,7 +47,7 @@ def _whole_day(window: DayWindow) -> DayWindow:
 
 def as_json(row: str) -> str:
     """A whole raw row as JSON text; `row` is the name it goes by."""
-    return f"to_json_string(struct({', '.join(f'{row}.`{name}`' for name in RAW_COLUMNS)}))"
+    return f"to_json_string(struct({', '.join(f'{row}.`{name}` as `{name}`' for name in RAW_COLUMNS)}))"
 
 
 class LoadStatements:
