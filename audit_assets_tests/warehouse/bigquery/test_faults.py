@@ -131,7 +131,7 @@ def test_nobody_at_the_endpoint_is_told_within_the_minute(settings: Settings, mo
     monkeypatch.setattr(jobs, "_RETRY_SECONDS", 1.0)
     nowhere = settings.model_copy(update={"bigquery_endpoint": "http://127.0.0.1:9"})
     with (
-        pytest.raises(WarehouseError, match="cannot be reached.*AI_AUDIT_BIGQUERY_ENDPOINT"),
+        pytest.raises(WarehouseError, match=r"cannot be reached.*AI_AUDIT_BIGQUERY_ENDPOINT"),
         BigQueryWarehouse(nowhere, BigQueryTerms()).writer("a test"),
     ):
         pass
