@@ -41,23 +41,35 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- Discrete percentiles (an observed value: the ceil(p × n)-th) of a group, prepared once and picked from.
-    DuckDB keeps the four values; BigQuery keeps the sorted group, which holds about ten million events. -#}
+{#- Discrete percentiles of a group, prepared once and picked from. Exact ones are an observed value, the ceil(p × n)-th:
+    DuckDB keeps the four; BigQuery keeps the sorted group, which holds about ten million events. Beyond that the
+    variable `percentiles` asks BigQuery for a sketch: a value of about that rank, in memory that does not grow. -#}
 {% macro latency_percentiles(number) -%}
-  {%- if target.type == 'bigquery' -%}
-    array_agg({{ number }} ignore nulls order by {{ number }})
-  {%- else -%}
+  {%- if target.type != 'bigquery' -%}
     quantile_disc({{ number }}, [0.5, 0.9, 0.95, 0.99])
+  {%- elif sketches_percentiles() -%}
+    approx_quantiles({{ number }}, 100)
+  {%- else -%}
+    array_agg({{ number }} ignore nulls order by {{ number }})
   {%- endif -%}
 {%- endmacro %}
 
 {% macro latency_percentile(percentiles, percent) -%}
-  {%- if target.type == 'bigquery' -%}
-    {{ percentiles }}[safe_offset(div({{ percent }} * array_length({{ percentiles }}) + 99, 100) - 1)]
-  {%- else -%}
+  {%- if target.type != 'bigquery' -%}
     {{ percentiles }}[{{ [50, 90, 95, 99].index(percent) + 1 }}]
+  {%- elif sketches_percentiles() -%}
+    {{ percentiles }}[safe_offset({{ percent }})]
+  {%- else -%}
+    {{ percentiles }}[safe_offset(div({{ percent }} * array_length({{ percentiles }}) + 99, 100) - 1)]
   {%- endif -%}
 {%- endmacro %}
+
+{% macro sketches_percentiles() %}
+  {%- if var('percentiles') not in ['exact', 'sketch'] -%}
+    {{ exceptions.raise_compiler_error("percentiles: '" ~ var('percentiles') ~ "' is neither exact nor sketch") }}
+  {%- endif -%}
+  {{ return(var('percentiles') == 'sketch') }}
+{% endmacro %}
 
 {#- The continuous median (mean of the middle two) of an array without nulls. -#}
 {% macro array_median(numbers) -%}
