@@ -36,6 +36,7 @@ class DestinationName(StrEnum):
     """Where rows go."""
 
     duckdb = "duckdb"
+    bigquery = "bigquery"
     stdout = "stdout"
 
 

@@ -131,7 +131,7 @@
 {#- The start of the step of so many minutes that an instant lies in. Steps are cut in UTC. -#}
 {% macro step_of(instant, minutes) -%}
   {%- if target.type == 'bigquery' -%}
-    timestamp_seconds(div(unix_seconds({{ instant }}), {{ 60 * minutes }}) * {{ 60 * minutes }})
+    timestamp_micros(div(unix_micros({{ instant }}), {{ 60000000 * minutes }}) * {{ 60000000 * minutes }})
   {%- else -%}
     make_timestamptz(epoch_us({{ instant }}) // {{ 60000000 * minutes }} * {{ 60000000 * minutes }})
   {%- endif -%}
