@@ -11,7 +11,7 @@ from bqemulator.domain.errors import InvalidQueryError
 from bqemulator.jobs import executor
 from bqemulator.scripting import interpreter
 from bqemulator.sql import inner_query, translator
-from bqemulator.sql.rewriter import create_table_schema_ctas, default_dataset
+from bqemulator.sql.rewriter import aggregate_variants, create_table_schema_ctas, default_dataset
 from partitions import unbounded_reads
 from sqlglot import exp
 from sqlglot.errors import ParseError
@@ -25,7 +25,10 @@ def mend() -> None:
     for name, wanted in _LOOKED_FOR.items():
         setattr(translator, name, _only_where(wanted, getattr(translator, name)))
     create_table_schema_ctas._apply_schema_ctas_rewrite = _cast_to_declared
+    interpreter.ScriptInterpreter._exec_set = _taking_structs(interpreter.ScriptInterpreter._exec_set)
     interpreter.ScriptInterpreter.run = _ending_temp_tables(interpreter.ScriptInterpreter.run)
+    aggregate_variants._filter_target = _aggregated
+    inner_query.build_catalog_schema = lambda *_, **__: {}
     inner_query.rewrite_for_row_access = _only_with_policies(inner_query.rewrite_for_row_access)
     bounded = _wanting_bounds(inner_query.rewrite_and_translate_statement)
     for module in (inner_query, executor, interpreter):
@@ -99,6 +102,27 @@ def _cast_to_declared(create: exp.Create) -> bool:
     return True
 
 
+def _aggregated(operand: exp.Expression) -> exp.Expression:
+    """What an `array_agg(distinct … ignore nulls order by …)` collects, of which no null is taken."""
+    while isinstance(operand, exp.Order | exp.Distinct):
+        operand = operand.expressions[0] if isinstance(operand, exp.Distinct) else operand.this
+    return operand
+
+
+def _taking_structs(set_variables: Any) -> Any:
+    """`set (a, b) = (select as struct …)`, field by field, also where it is one field."""
+
+    async def set_fields(self: Any, statement: Any) -> None:
+        if re.match(r"\(\s*select\s+as\s+struct\b", statement.source_expr, re.IGNORECASE) is None:
+            await set_variables(self, statement)
+            return
+        fields = await self._eval_expr_scalar(statement.source_expr)
+        for name, value in zip(statement.targets, fields.values(), strict=True):
+            self._frames.set(name, value)
+
+    return set_fields
+
+
 def _ending_temp_tables(run: Any) -> Any:
     """`run`, after which the script's temporary tables are gone."""
 
@@ -143,7 +167,7 @@ def _wanting_bounds(translate: Any) -> Any:
 
 def _spelt_out(bq_sql: str) -> str:
     """The statement with what the translation would get wrong said in a form it gets right."""
-    if not re.search(r"\b(div|json_query_array|json_extract_array)\s*\(", bq_sql, re.IGNORECASE):
+    if not re.search(r"\b(div|unix_seconds|json_query_array|json_extract_array|safe_\w+)\s*\(", bq_sql, re.IGNORECASE):
         return bq_sql
     try:
         statement = sqlglot.parse_one(bq_sql, read="bigquery")
@@ -153,6 +177,16 @@ def _spelt_out(bq_sql: str) -> str:
         for side in ("this", "expression"):
             if isinstance(division.args[side], exp.Binary):
                 division.set(side, exp.paren(division.args[side]))
+    for place in list(statement.find_all(exp.Bracket)):
+        if place.args.get("safe") and not isinstance(place.expressions[0], exp.Literal):
+            before_all = exp.Literal.number(place.args["offset"] - 1)
+            place.set("expressions", [exp.Greatest(this=place.expressions[0], expressions=[before_all])])
+    for seconds in list(statement.find_all(exp.UnixSeconds)):
+        seconds.replace(exp.cast(exp.Floor(this=exp.UnixMicros(this=seconds.this.copy()) / 1_000_000), "int64"))
+    for cast in list(statement.find_all(exp.TryCast)):
+        if cast.is_type(*exp.DataType.NUMERIC_TYPES) and not isinstance(cast.this, exp.Literal):
+            spaced = exp.func("strpos", exp.cast(cast.this.copy(), "string"), exp.Literal.string("_")) > 0
+            cast.replace(exp.Case(ifs=[exp.If(this=exp.not_(spaced), true=cast.copy())]))
     for listed in list(statement.find_all(exp.JSONExtractArray)):
         kind = exp.func("json_type", exp.JSONExtract(this=listed.this.copy(), expression=listed.expression.copy()))
         listed.replace(exp.Case(ifs=[exp.If(this=kind.eq("array"), true=listed.copy())]))
