@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check bench format lock pictures clean
+.PHONY: help install demo dev test check bench format lock emulator pictures clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -64,6 +64,11 @@ lock: ## resolve requirements.lock again
 	  --no-emit-index-url --no-annotate --no-header -o requirements.lock
 	@$(BIN)/uv pip compile benchmarks/peers.in --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header -o benchmarks/peers.lock
+	@$(BIN)/uv pip compile audit_assets_tests/emulator/requirements.in --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header -o audit_assets_tests/emulator/requirements.lock
+
+emulator: $(STAMP) ## serve an emulator of BigQuery on port 9050, and say what to export
+	@$(BIN)/python -m audit_assets_tests.emulator --port 9050
 
 pictures: $(STAMP) ## the pictures of the UI in docs/assets, with Debian's chromium
 	@$(BIN)/python -m audit_assets_tests.pictures

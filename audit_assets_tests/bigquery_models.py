@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-import yaml
-
 from audit_assets.settings import PROJECT_ROOT, read_settings
 from audit_assets.warehouse.analyzer import KINDS, AnalyzerError, BigQueryAnalyzer, Columns, load_analyzer_module
 
@@ -31,6 +29,8 @@ WINDOW = {
     "AI_AUDIT_BUILD_NOW": "2026-11-05T12:00:00Z",
     "AI_AUDIT_BIGQUERY_PROJECT": "offline",
     "AI_AUDIT_BIGQUERY_DATASET": "analytics",
+    # With an endpoint the caller's Google credentials need not exist; nothing is sent there.
+    "AI_AUDIT_BIGQUERY_ENDPOINT": "http://127.0.0.1:1",
 }
 DATASET = "`offline`.`analytics`."
 
@@ -70,7 +70,7 @@ def compile_for_bigquery(form: str, folder: Path) -> Compiled:
 def _dbt(command: str, form: str, folder: Path, scripts: list[str], tables: dict[str, Columns]) -> None:
     from dbt.cli.main import dbtRunner
 
-    arguments = [command, "--project-dir", str(DBT_FOLDER), "--profiles-dir", str(_offline_profile(folder))]
+    arguments = [command, "--project-dir", str(DBT_FOLDER), "--profiles-dir", str(DBT_FOLDER)]
     arguments += ["--target", "bigquery", "--no-populate-cache", "--quiet"]
     arguments += ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
     if command == "compile":
@@ -121,14 +121,6 @@ def _documented_columns(table: str, columns: dict[str, dict[str, str]]) -> Colum
         if column["data_type"] not in KINDS:
             raise GateError(f"{table}.{column['name']}: data_type {column['data_type']} is none of {', '.join(KINDS)}")
     return tuple((column["name"], KINDS[column["data_type"]]) for column in columns.values())
-
-
-def _offline_profile(folder: Path) -> Path:
-    """The project's profile, with a token in place of the caller's Google credentials, which need not exist here."""
-    profile = yaml.safe_load((DBT_FOLDER / "profiles.yml").read_text())
-    profile["audit"]["outputs"]["bigquery"] |= {"method": "oauth-secrets", "token": "offline"}
-    (folder / "profiles.yml").write_text(yaml.safe_dump(profile))
-    return folder
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
-"""What every test may ask for: a real Postgres for the session, a fresh source database for each test."""
+"""What every test may ask for: a real Postgres and an emulator of BigQuery for the session, a fresh source database for
+each test."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import psycopg2
 import pytest
 
 from audit_assets.simulate import postgres as embedded
+from audit_assets_tests.emulator.running import Emulator, EmulatorError, installed_python, running_emulator
 
 _TEMPLATE = "empty_source"
 _numbers = count(1)
@@ -36,6 +38,17 @@ def source(postgres: str) -> Iterator[str]:
         yield postgres.replace("/app?", f"/{name}?")
     finally:
         _administer(postgres, f"drop database {name} with (force)")
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """An emulator of BigQuery. Tests that want it are skipped, and say so, where it cannot be installed."""
+    try:
+        installed_python()
+    except EmulatorError as error:
+        pytest.skip(str(error))
+    with running_emulator(tmp_path_factory.mktemp("emulator")) as emulator:
+        yield emulator
 
 
 def _administer(url: str, statement: str) -> None:
