@@ -89,7 +89,7 @@ class GoogleAccessPlane:
     def column_tags(self, taxonomy: str, dataset: str, table: str) -> Mapping[str, str]:
         with _told(f"reading the columns of {dataset}.{table}"):
             schema = self._client.get_table(f"{self._client.project}.{dataset}.{table}", **self._terms).schema
-        tagged = {field.name: field.policy_tags.names[0] for field in schema if field.policy_tags}
+        tagged = {str(field.name): str(field.policy_tags.names[0]) for field in schema if field.policy_tags}
         if not tagged:
             return {}
         names = {resource: name for name, resource in self._tags.resources(taxonomy).items()}
@@ -135,6 +135,28 @@ class GoogleAccessPlane:
         if _is_view(entry):
             return self._view(entry) in access.views
         return entry.role in _READER and _principal(entry) in access.readers
+
+
+def open_plane(project: str, location: str, endpoint: str | None) -> GoogleAccessPlane:
+    """The plane of a project, with the caller's own Google credentials; an `endpoint` is an emulator and asks for none.
+
+    Raises WarehouseError.
+    """
+    import google.auth
+    import requests
+    from google.api_core.client_options import ClientOptions
+    from google.auth.credentials import AnonymousCredentials
+    from google.auth.transport.requests import AuthorizedSession
+    from google.cloud import bigquery
+
+    if endpoint is not None:
+        options = ClientOptions(api_endpoint=endpoint)
+        client = bigquery.Client(project, AnonymousCredentials(), client_options=options, location=location)
+        return GoogleAccessPlane(client, Rest(requests.Session), location, endpoint)
+    with _told("signing in"):
+        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+    client = bigquery.Client(project, credentials, location=location)
+    return GoogleAccessPlane(client, Rest(lambda: AuthorizedSession(credentials)), location)
 
 
 def _is_view(entry: "bigquery.AccessEntry") -> bool:
