@@ -189,9 +189,11 @@ def test_what_the_emulator_refuses_is_told_with_its_mend(emulator: Emulator, cli
 def test_an_address_where_nothing_answers_is_said_within_its_time(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("audit_assets.warehouse.bigquery.access_plane._IN_ALL", 1)
     plane = open_plane("offline-project", "US", f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(WarehouseError, match="reading the dataset access: "):
+    with pytest.raises(WarehouseError, match="reading the dataset access: nothing answered"):
         plane.dataset("access")
     with pytest.raises(WarehouseError, match="nothing answers at 127"):
         plane.row_policies("access", "ai_audit_logs")
-    with pytest.raises(WarehouseError):
+    with pytest.raises(WarehouseError, match="changing who reads the dataset access: nothing answered"):
         plane.change_dataset("access", DatasetAccess(), DatasetAccess())
+    with pytest.raises(WarehouseError, match="running a statement: nothing answered"):
+        plane.run("select 1")

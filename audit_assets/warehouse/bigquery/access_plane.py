@@ -35,7 +35,7 @@ class GoogleAccessPlane:
 
     def run(self, statement: str) -> None:
         with _told("running a statement"):
-            self._client.query(statement, **self._terms).result(**self._terms)
+            self._rows(statement)
 
     def dataset(self, dataset: str) -> DatasetAccess | None:
         from google.api_core.exceptions import NotFound
@@ -80,8 +80,8 @@ class GoogleAccessPlane:
     def view_texts(self, dataset: str) -> Mapping[str, str]:
         views = f"`{self._client.project}.{dataset}.INFORMATION_SCHEMA.VIEWS`"
         with _told(f"reading the views of {dataset}"):
-            job = self._client.query(f"select table_name, view_definition from {views}", **self._terms)
-            return {str(row["table_name"]): str(row["view_definition"]) for row in job.result(**self._terms)}
+            rows = self._rows(f"select table_name, view_definition from {views}")
+            return {str(row["table_name"]): str(row["view_definition"]) for row in rows}
 
     def tags(self, taxonomy: str) -> Mapping[str, TagThere]:
         return self._tags.read(taxonomy)
@@ -116,6 +116,11 @@ class GoogleAccessPlane:
                 schema.append(bigquery.SchemaField.from_api_repr(api))
             found.schema = schema
             self._client.update_table(found, ["schema"], **self._terms)
+
+    def _rows(self, sql: str) -> list[Mapping[str, object]]:
+        # A job's own retry is another ten minutes.
+        job = self._client.query(sql, job_retry=None, **self._terms)
+        return [dict(row) for row in job.result(job_retry=None, **self._terms)]
 
     def _view(self, entry: "bigquery.AccessEntry") -> tuple[str, str]:
         """(dataset, view); another project's dataset keeps its project."""
@@ -202,11 +207,21 @@ def _lower(member: str) -> str:
 def _told(doing: str) -> Generator[None]:
     """Google's errors as WarehouseErrors, in a sentence with the mend."""
     import requests
-    from google.api_core.exceptions import GoogleAPIError
+    from google.api_core.exceptions import GoogleAPIError, RetryError
     from google.auth.exceptions import GoogleAuthError
 
     try:
         yield
-    except (GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
-        said = re.sub(r"\s+", " ", str(getattr(error, "message", "") or error))
-        raise WarehouseError(f"{doing}: {mended(said, getattr(error, 'code', None))}") from None
+    except RetryError as error:
+        why = f" ({type(error.cause).__name__})" if error.cause else ""
+        raise WarehouseError(
+            f"{doing}: nothing answered{why}; is the network there, and AI_AUDIT_BIGQUERY_ENDPOINT right or unset?"
+        ) from None
+    except GoogleAuthError as error:
+        raise WarehouseError(f"{doing}: {mended(_one_line(error), 401)}") from None
+    except (GoogleAPIError, requests.RequestException) as error:
+        raise WarehouseError(f"{doing}: {mended(_one_line(error), getattr(error, 'code', None))}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(getattr(error, "message", "") or error))
