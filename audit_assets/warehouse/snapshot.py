@@ -312,6 +312,7 @@ def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
     target = str(path).replace("'", "''")
     row = connection.execute(f"copy ({query}) to '{target}' (format parquet, compression snappy)").fetchone()
     assert row is not None
+    path.chmod(0o444)  # readers share it, by a connection that could write files too
     return row[0]
 
 
