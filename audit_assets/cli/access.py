@@ -93,9 +93,10 @@ def apply(
     """Do what the plan says, after asking. Prints a line of JSON for each change that is done, and ends at the first
     that BigQuery refuses, with 1."""
     policy, known = _policy()
-    stand_ins = list(placeholders(FOLDER, policy))
-    if stand_ins:
-        raise AccessFileError("\n".join(map(str, stand_ins)))
+    stand_in, *others = [*placeholders(FOLDER, policy), None]
+    if stand_in is not None:
+        more = ", ".join(str(other.line) for other in others if other is not None)
+        raise AccessFileError(f"{stand_in}; the same on lines {more}" if more else str(stand_in))
     settings = read_settings()
     place, plane = _place(settings), _plane(settings)
     found = planned(policy, place, read_state(plane, policy, place, known), known)

@@ -83,6 +83,7 @@ def test_addresses_that_stand_in_for_others_are_not_applied(audit: Audit, plane:
     said = audit("access", "apply", "--yes")
     assert said.code == 2
     assert "groups.yaml:5: groups.compliance.principals.0: " in said.err
+    assert said.err.endswith("write the address of your own; the same on lines 8, 11, 14, 21\n")
     assert plane.done == []
 
 
