@@ -5,11 +5,14 @@ import sys
 
 import typer
 
+from audit_assets.access.document import MarksError
+from audit_assets.access.load import AccessFileError
 from audit_assets.alerting.ledger import LedgerError
 from audit_assets.alerting.outside_text import shown
 from audit_assets.alerting.remediation import RemediationError
 from audit_assets.alerting.silences import SilenceError
 from audit_assets.cli import (
+    access,
     alerts,
     dashboards,
     drilling,
@@ -64,6 +67,7 @@ app.add_typer(remediation.remediate_app, name="remediate", rich_help_panel="Aler
 app.command("watchdog", rich_help_panel="Alerts")(watching.watchdog)
 app.add_typer(dashboards.dashboards_app, name="dashboards", rich_help_panel="Dashboards")
 app.command("verify-kpis", rich_help_panel="Dashboards")(verifying.verify_kpis)
+app.add_typer(access.access_app, name="access", rich_help_panel="Access")
 app.command("demo", rich_help_panel="Serving")(serving.demo)
 app.command("dev", rich_help_panel="Serving")(serving.dev)
 
@@ -76,6 +80,8 @@ _WRONG_USAGE = (
     SilenceError,
     RemediationError,
     DefinitionError,
+    AccessFileError,
+    MarksError,
 )
 _FAILED = (
     MirrorError,

@@ -244,6 +244,7 @@ class _Writing:
         paths = {day: f"{table}/date={day.isoformat()}/{uuid.uuid4().hex}.parquet" for day in sorted(stale)}
         rows = self._keeper.copy_days(table, day_of, {day: self._folder / path for day, path in paths.items()})
         for day, path in paths.items():
+            _seal(self._folder / path)
             kept[day] = SnapshotFile(path=path, day=day, rows=rows[day], version=str(self._builds.get(day, 0)))
         return tuple(kept[day] for day in sorted(day for day in kept if day is not None))
 
@@ -256,9 +257,14 @@ class _Writing:
         if table == "ai_audit_sync_state":
             query += f" order by started_at desc limit {_LATEST_RUNS}"
         path = f"{table}/{uuid.uuid4().hex}.parquet"
-        return SnapshotFile(
-            path=path, day=None, rows=self._keeper.copy(query, self._folder / path), version=version or ""
-        )
+        rows = self._keeper.copy(query, self._folder / path)
+        _seal(self._folder / path)
+        return SnapshotFile(path=path, day=None, rows=rows, version=version or "")
+
+
+def _seal(path: Path) -> None:
+    """For reading alone: readers share the file, by a connection that could write files too."""
+    path.chmod(0o444)
 
 
 def _versions(keeper: Keeper, tables: Collection[str]) -> dict[str, str]:

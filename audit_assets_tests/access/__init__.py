@@ -1,0 +1,1 @@
+"""Tests of audit_assets.access, and of BigQuery's side of it."""

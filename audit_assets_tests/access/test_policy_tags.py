@@ -1,0 +1,141 @@
+"""Policy tags, masks and grants by Google's REST APIs, compared with what Google documents of them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import requests
+
+from audit_assets.warehouse.access import TagThere
+from audit_assets.warehouse.bigquery.policy_tags import CATALOG, DATA_POLICIES, MASKED_READER, READER, PolicyTags
+from audit_assets.warehouse.bigquery.rest import Rest, mended
+from audit_assets.warehouse.protocol import WarehouseError
+
+pytestmark = pytest.mark.requirement("R60")
+PARENT = "projects/p/locations/us"
+COMPLIANCE, SRE = "group:compliance@ai-audit.test", "group:sre@ai-audit.test"
+
+
+class PaperGoogle(requests.Session):
+    """Data Catalog and the data policies of one location, in memory: resources, their IAM policies with etags."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resources: dict[str, dict[str, Any]] = {}
+        self.iam: dict[str, dict[str, Any]] = {}
+        self.asked: list[str] = []
+
+    def request(self, method: str, url: str, params: Any = None, json: Any = None, timeout: Any = None) -> Any:  # type: ignore[override]
+        assert timeout
+        base = next(one for one in (CATALOG, DATA_POLICIES) if url.startswith(one))
+        path = url.removeprefix(f"{base}/")
+        self.asked.append(f"{method} {path}")
+        if method == "POST" and path.endswith(":getIamPolicy"):
+            return answer(200, self.iam.setdefault(path.split(":")[0], {"etag": "1"}))
+        if method == "POST" and path.endswith(":setIamPolicy"):
+            there = self.iam.setdefault(path.split(":")[0], {"etag": "1"})
+            if json["policy"]["etag"] != there["etag"]:
+                return answer(409, {"error": {"message": "etag mismatch"}})
+            self.iam[path.split(":")[0]] = {**json["policy"], "etag": str(int(there["etag"]) + 1)}
+            return answer(200, self.iam[path.split(":")[0]])
+        if method == "GET":
+            kind = path.rsplit("/", 1)[1]
+            listed = [one for name, one in self.resources.items() if name.rsplit("/", 1)[0] == path]
+            half = len(listed) // 2  # two pages, wherever there are two items
+            if params.get("pageToken") or not half:
+                return answer(200, {kind: listed[half:]})
+            return answer(200, {kind: listed[:half], "nextPageToken": "more"})
+        if method == "POST":
+            name = f"{path}/{json.get('dataPolicyId') or len(self.resources)}"
+            self.resources[name] = {**json, "name": name}
+            return answer(200, self.resources[name])
+        if method == "PATCH":
+            assert params == {"updateMask": "dataMaskingPolicy"}
+            self.resources[path] |= json
+            return answer(200, self.resources[path])
+        assert method == "DELETE"
+        del self.resources[path]
+        return answer(200, {})
+
+
+def answer(status: int, body: Mapping[str, Any]) -> requests.Response:
+    made = requests.Response()
+    made.status_code = status
+    made._content = json.dumps(body).encode()
+    return made
+
+
+@pytest.fixture
+def google() -> PaperGoogle:
+    return PaperGoogle()
+
+
+@pytest.fixture
+def tags(google: PaperGoogle) -> PolicyTags:
+    return PolicyTags(Rest(lambda: google), PARENT)
+
+
+def test_a_tag_is_made_with_its_taxonomy_once_and_read_back(google: PaperGoogle, tags: PolicyTags):
+    assert tags.read("audit") == {}
+    tags.set_readers("audit", "person", "Says who.", [COMPLIANCE])
+    tags.set_mask("audit", "person", "SHA256", [SRE])
+    tags.set_readers("audit", "evidence", "Leads to.", [COMPLIANCE])
+    assert tags.read("audit") == {
+        "person": TagThere(frozenset({COMPLIANCE}), "SHA256", frozenset({SRE})),
+        "evidence": TagThere(frozenset({COMPLIANCE})),
+    }
+    assert google.asked.count(f"POST {PARENT}/taxonomies") == 1
+    (taxonomy,) = [
+        one
+        for one in google.resources.values()
+        if one["name"].startswith(f"{PARENT}/taxonomies/") and "activatedPolicyTypes" in one
+    ]
+    assert taxonomy["activatedPolicyTypes"] == ["FINE_GRAINED_ACCESS_CONTROL"]
+    (mask,) = [one for one in google.resources.values() if "dataPolicyId" in one]
+    assert mask["dataPolicyType"] == "DATA_MASKING_POLICY"
+    assert mask["policyTag"] == tags.resources("audit")["person"]
+    assert mask["dataMaskingPolicy"] == {"predefinedExpression": "SHA256"}
+
+
+def test_readers_are_exactly_those_wanted_and_other_roles_stay(google: PaperGoogle, tags: PolicyTags):
+    tags.set_readers("audit", "person", "Says who.", [COMPLIANCE, SRE])
+    (resource,) = tags.resources("audit").values()
+    theirs = {"role": "roles/owner", "members": ["user:owner@ai-audit.test"]}
+    google.iam[resource]["bindings"].append(theirs)
+    tags.set_readers("audit", "person", "Says who.", [COMPLIANCE])
+    assert google.iam[resource]["bindings"] == [theirs, {"role": READER, "members": [COMPLIANCE]}]
+
+
+def test_a_mask_changes_in_place_and_goes_where_none_is_wanted(google: PaperGoogle, tags: PolicyTags):
+    tags.set_readers("audit", "person", "Says who.", [COMPLIANCE])
+    tags.set_mask("audit", "person", "SHA256", [SRE])
+    tags.set_mask("audit", "person", "ALWAYS_NULL", [SRE])
+    assert tags.read("audit")["person"].mask == "ALWAYS_NULL"
+    (policy,) = [name for name in google.iam if "/dataPolicies/" in name]
+    assert google.iam[policy]["bindings"] == [{"role": MASKED_READER, "members": [SRE]}]
+    tags.set_mask("audit", "person", None, [])
+    assert tags.read("audit")["person"] == TagThere(frozenset({COMPLIANCE}))
+
+
+def test_a_missing_permission_is_named_with_its_mend(
+    google: PaperGoogle, tags: PolicyTags, monkeypatch: pytest.MonkeyPatch
+):
+    denied = answer(403, {"error": {"message": "Permission 'datacatalog.taxonomies.list' denied on resource."}})
+    monkeypatch.setattr(google, "request", lambda *_, **__: denied)
+    with pytest.raises(WarehouseError, match=r"lacks datacatalog\.taxonomies\.list: give it a role that has it"):
+        tags.resources("audit")
+
+
+@pytest.mark.parametrize(
+    ("status", "mend"),
+    [
+        (401, "gcloud auth application-default login"),
+        (403, "or an API is not enabled in the project"),
+        (404, "plan again"),
+        (412, "somebody else changed it meanwhile"),
+        (429, "wait a minute"),
+    ],
+)
+def test_what_google_refuses_is_told_with_its_mend(status: int, mend: str):
+    assert mend in mended("No.", status)
