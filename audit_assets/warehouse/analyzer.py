@@ -5,6 +5,7 @@ It is a development dependency, PyPI's zetasql. Whoever imports this module with
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import os
 import sys
@@ -12,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-Columns = Sequence[tuple[str, str]]  # (column, type kind), in order
+# (column, type), in order. A type is named by its kind, TYPE_DATE; an array or a struct in BigQuery's words, array<date>.
+Columns = Sequence[tuple[str, str]]
 
 KINDS = {
     "string": "TYPE_STRING",
@@ -32,36 +34,94 @@ class BigQueryAnalyzer:
     """Analyses statements against tables of the given columns."""
 
     def __init__(self, tables: Mapping[str, Columns]) -> None:
-        import zetasql.types as types
-        from zetasql.api import Analyzer, CatalogBuilder, TableBuilder
-
-        language = types.LanguageOptions.maximum_features()
-        language.product_mode = types.ProductMode.PRODUCT_EXTERNAL
-        catalog = CatalogBuilder("bigquery").with_builtin_functions(
-            types.ZetaSQLBuiltinFunctionOptions(language_options=language)
-        )
-        for name, columns in tables.items():
-            table = TableBuilder(name)
-            for column, kind in columns:
-                table.add_column(column, types.TypeKind[kind])
-            catalog.add_table(table.build())
-        options = types.AnalyzerOptions(
-            language_options=language,
-            default_timezone="UTC",
-            error_message_mode=types.ErrorMessageMode.ERROR_MESSAGE_ONE_LINE,  # ends with [at line:column]
-        )
-        self._analyzer = Analyzer(options, catalog.build())
+        self._options, self._catalog = analyzer_options(), catalog_of(tables)
 
     def columns(self, sql: str) -> Columns:
         """What a statement yields; nothing where it is no query. Raises AnalyzerError."""
-        from zetasql.core.exceptions import ZetaSQLError
+        found = getattr(_analyzed(sql, self._options, self._catalog), "output_column_list", None) or ()
+        return tuple((column.name, type_name(column.column.type)) for column in found)
 
-        try:
-            resolved = self._analyzer.analyze_statement(sql)
-        except ZetaSQLError as error:
-            raise AnalyzerError(str(error)) from None
-        found = getattr(resolved, "output_column_list", None) or ()
-        return tuple((column.name, column.column.type.type_kind.name) for column in found)
+
+def analyzer_options(parameters: Mapping[str, str] | None = None) -> Any:
+    """How BigQuery reads a statement (zetasql's AnalyzerOptions). `parameters` are its named ones with their types, in
+    BigQuery's words."""
+    import zetasql.types as types
+
+    return types.AnalyzerOptions(
+        language_options=_language(),
+        default_timezone="UTC",
+        error_message_mode=types.ErrorMessageMode.ERROR_MESSAGE_ONE_LINE,  # ends with [at line:column]
+        query_parameters=[
+            types.AnalyzerOptions.QueryParameter(name=name, type=_type_of(kind))
+            for name, kind in (parameters or {}).items()
+        ],
+    )
+
+
+def catalog_of(tables: Mapping[str, Columns]) -> Any:
+    """The tables and BigQuery's functions (zetasql's SimpleCatalog)."""
+    import zetasql.types as types
+    from zetasql.api import CatalogBuilder, TableBuilder
+
+    catalog = CatalogBuilder("bigquery").with_builtin_functions(
+        types.ZetaSQLBuiltinFunctionOptions(language_options=_language())
+    )
+    for name, columns in tables.items():
+        table = TableBuilder(name)
+        for column, kind in columns:
+            table.add_column(column, _type_of(kind))
+        catalog.add_table(table.build())
+    return catalog.build()
+
+
+def type_name(of: Any) -> str:
+    """A type (zetasql's) as Columns name it."""
+    return _words(of) if of.array_type or of.struct_type else of.type_kind.name
+
+
+def _words(of: Any) -> str:
+    if of.array_type:
+        return f"array<{_words(of.array_type.element_type)}>"
+    if of.struct_type:
+        fields = (f"{field.field_name} {_words(field.field_type)}".strip() for field in of.struct_type.field)
+        return f"struct<{', '.join(fields)}>"
+    name = of.type_kind.name.removeprefix("TYPE_").lower()
+    return {"double": "float64"}.get(name, name)
+
+
+@functools.cache
+def _type_of(name: str) -> Any:
+    """The type (zetasql's) that Columns name so. Raises AnalyzerError where there is none."""
+    import zetasql.types as types
+
+    if name in types.TypeKind.__members__:
+        return types.Type(type_kind=types.TypeKind[name])
+    return (
+        _analyzed(f"select cast(null as {name})", analyzer_options(), catalog_of({})).output_column_list[0].column.type
+    )
+
+
+@functools.cache
+def _language() -> Any:
+    import zetasql.types as types
+
+    language = types.LanguageOptions.maximum_features()
+    language.product_mode = types.ProductMode.PRODUCT_EXTERNAL
+    return language
+
+
+def _analyzed(sql: str, options: Any, catalog: Any) -> Any:
+    from zetasql.core import ZetaSqlLocalService
+    from zetasql.core.exceptions import ZetaSQLError
+
+    try:
+        return (
+            ZetaSqlLocalService.get_instance()
+            .analyze(sql_statement=sql, options=options, simple_catalog=catalog)
+            .resolved_statement
+        )
+    except ZetaSQLError as error:
+        raise AnalyzerError(str(error)) from None
 
 
 def load_analyzer_module(cache: Path) -> None:
