@@ -64,7 +64,7 @@ class ReferenceEngine:
         from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as messages
 
         texts = texts or {}
-        options = analyzer_options({name: "array<string>" for name in texts})
+        options = analyzer_options(dict.fromkeys(texts, "array<string>"))
         client = ZetaSqlLocalService.get_instance().wasm_client
         try:
             read = self._tables_of(sql)
