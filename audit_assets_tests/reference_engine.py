@@ -60,18 +60,18 @@ class ReferenceEngine:
         """What `sql` yields. `texts` are its named parameters, each an array of strings. Raises ReferenceError."""
         from zetasql.core import ZetaSqlLocalService
         from zetasql.core.exceptions import ZetaSQLError
-        from zetasql.types import parse_proto
         from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as messages
 
         texts = texts or {}
         options = analyzer_options(dict.fromkeys(texts, "array<string>"))
+        options.ClearField("system_variables")  # it would want a value for each
         client = ZetaSqlLocalService.get_instance().wasm_client
         try:
             read = self._tables_of(sql)
             request = messages.EvaluateQueryRequest(
                 sql=sql,
-                options=options.to_proto(),
-                simple_catalog=catalog_of({name: self.tables[name] for name in read}).to_proto(),
+                options=options,
+                simple_catalog=catalog_of({name: self.tables[name] for name in read}),
                 table_content={name: self._contents[name] for name in read},
             )
             for name, values in texts.items():
@@ -81,7 +81,7 @@ class ReferenceEngine:
             answer = client.call_grpc_func("ZetaSqlLocalService_EvaluateQuery", request, messages.EvaluateQueryResponse)
         except ZetaSQLError as error:
             raise ReferenceError(str(error)) from None
-        columns = tuple((column.name, type_name(parse_proto(column.type))) for column in answer.prepared.columns)
+        columns = tuple((column.name, type_name(column.type)) for column in answer.prepared.columns)
         readers = [_READERS[kind] for _, kind in columns]
         return Answer(
             columns,
@@ -97,9 +97,14 @@ class ReferenceEngine:
     def _tables_of(self, sql: str) -> list[str]:
         """The tables a query names: none other is sent along."""
         from zetasql.core import ZetaSqlLocalService
+        from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as messages
 
-        found = ZetaSqlLocalService.get_instance().extract_table_names_from_statement(
-            sql_statement=sql, options=analyzer_options().language_options
+        found = ZetaSqlLocalService.get_instance().wasm_client.call_grpc_func(
+            "ZetaSqlLocalService_ExtractTableNamesFromStatement",
+            messages.ExtractTableNamesFromStatementRequest(
+                sql_statement=sql, options=analyzer_options().language_options
+            ),
+            messages.ExtractTableNamesFromStatementResponse,
         )
         names = {".".join(each.table_name_segment) for each in found.table_name}
         return sorted(names & self.tables.keys())

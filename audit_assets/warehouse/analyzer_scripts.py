@@ -10,17 +10,17 @@ from typing import Any
 from audit_assets.warehouse.analyzer import (
     AnalyzerError,
     Columns,
+    Resolved,
     analyzed,
-    analyzed_expression,
     analyzer_options,
     catalog_of,
-    columns_of,
     parsed_script,
     type_name,
     type_of,
+    type_of_expression,
 )
 
-_DDL = ("ResolvedCreate", "ResolvedDrop", "ResolvedAlter", "ResolvedGrant", "ResolvedRevoke")
+_DDL = ("Create", "Drop", "Alter", "Grant", "Revoke")
 
 
 class Script:
@@ -32,6 +32,7 @@ class Script:
         self._variables: dict[str, str] = {}
         self._temporary: set[str] = set()
         self._in_transaction = False
+        self._parameters = parameters
         self._options = analyzer_options(parameters)
 
     def columns(self) -> tuple[Columns, ...]:
@@ -114,29 +115,28 @@ class Script:
 
     def _analyzed(self, node: Any) -> Columns:
         resolved = analyzed(self._padded(node), self._options, self._catalog())
-        kind = _kind(resolved)
-        begins, ends = kind == "ResolvedBeginStmt", kind in ("ResolvedCommitStmt", "ResolvedRollbackStmt")
+        begins, ends = resolved.kind == "BeginStmt", resolved.kind in ("CommitStmt", "RollbackStmt")
         if begins and self._in_transaction:
             raise self._error(node, "Transactions cannot be nested")
         if ends and not self._in_transaction:
             raise self._error(node, "There is no transaction to end")
         self._in_transaction = begins or (self._in_transaction and not ends)
-        self._keep(node, resolved, kind)
-        return columns_of(resolved)
+        self._keep(node, resolved)
+        return resolved.columns
 
-    def _keep(self, node: Any, resolved: Any, kind: str) -> None:
+    def _keep(self, node: Any, resolved: Resolved) -> None:
         """What the statement changes for those after it."""
-        name = ".".join(getattr(resolved, "name_path", None) or ())
+        kind, name = resolved.kind, ".".join(resolved.name_path or ())
         temporary = name in self._temporary
-        if kind in ("ResolvedCreateTableStmt", "ResolvedCreateTableAsSelectStmt", "ResolvedCreateViewStmt"):
-            temporary = resolved.create_scope.name == "CREATE_TEMP"
-            if not (resolved.create_mode.name == "CREATE_IF_NOT_EXISTS" and name in self._tables):
+        if kind in ("CreateTableStmt", "CreateTableAsSelectStmt", "CreateViewStmt"):
+            temporary = resolved.create_scope == "CREATE_TEMP"
+            if not (resolved.create_mode == "CREATE_IF_NOT_EXISTS" and name in self._tables):
                 defined = tuple((column.name, type_name(column.type)) for column in resolved.column_definition_list)
-                self._tables[name] = defined or columns_of(resolved)
+                self._tables[name] = defined or resolved.columns
                 (self._temporary.add if temporary else self._temporary.discard)(name)
-        elif kind == "ResolvedAlterTableStmt" and name in self._tables:
+        elif kind == "AlterTableStmt" and name in self._tables:
             self._widen(resolved, name)
-        elif kind == "ResolvedDropStmt" and resolved.object_type.upper() in ("TABLE", "VIEW"):
+        elif kind == "DropStmt" and resolved.object_type.upper() in ("TABLE", "VIEW"):
             if name not in self._tables and not resolved.is_if_exists:
                 raise self._error(node, f"Table not found: {name}")
             self._tables.pop(name, None)
@@ -144,26 +144,21 @@ class Script:
         if self._in_transaction and kind.startswith(_DDL) and not temporary:
             raise self._error(node, "Only temporary tables can be created, altered or dropped in a transaction")
 
-    def _widen(self, resolved: Any, name: str) -> None:
-        there = {column.lower() for column, _ in self._tables.get(name, ())}
-        for action in resolved.alter_action_list:
+    def _widen(self, resolved: Resolved, name: str) -> None:
+        there = {column.lower() for column, _ in self._tables[name]}
+        for action in map(Resolved, resolved.alter_action_list):
+            added = action.column_definition
             # One that is there already was refused, or it says `if not exists`.
-            if (
-                type(action).__name__ == "ResolvedAddColumnAction"
-                and action.column_definition.name.lower() not in there
-            ):
-                added = (action.column_definition.name, type_name(action.column_definition.type))
-                self._tables[name] = (*self._tables[name], added)
+            if added is not None and added.name.lower() not in there:
+                self._tables[name] = (*self._tables[name], (added.name, type_name(added.type)))
 
     def _expression(self, node: Any, wanted: str | None) -> str:
         """The type of an expression that is to be, or to become, of the wanted one."""
-        found = type_name(analyzed_expression(self._padded(node), self._options, self._catalog()).type)
+        found = type_of_expression(self._padded(node), self._options, self._catalog())
         if wanted is None or found == wanted:
             return found
-        options = analyzer_options({})
-        options.query_parameters, options.target_column_types = self._options.query_parameters, [type_of(wanted)]
         try:
-            analyzed(f"select ({self._text(node)})", options, self._catalog())
+            analyzed(f"select ({self._text(node)})", analyzer_options(self._parameters, wanted), self._catalog())
         except AnalyzerError:
             raise self._error(node, f"An expression of {found} stands where {wanted} is expected") from None
         return wanted
