@@ -7,16 +7,17 @@
 {#- Text without surrounding white space; null where nothing is left. -#}
 {% macro trimmed(text) -%}
   {%- if target.type == 'bigquery' -%}
-    nullif(trim({{ text }}), '')
+    nullif(trim({{ text }}, ' \t\n\v\f\r\u00a0'), '')
   {%- else -%}
     nullif(trim({{ text }}, ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(160)), '')
   {%- endif -%}
 {%- endmacro %}
 
-{#- A number from text, or null; infinity and NaN are no numbers here. DuckDB alone would read 1_000. -#}
+{#- A number from text, or null; infinity and NaN are no numbers here. DuckDB alone would read 1_000,
+    BigQuery alone 0x10. -#}
 {% macro safe_float(text) -%}
   {%- if target.type == 'bigquery' -%}
-    if(is_inf(safe_cast({{ text }} as float64)) or is_nan(safe_cast({{ text }} as float64)), null, safe_cast({{ text }} as float64))
+    if(is_inf(safe_cast({{ text }} as float64)) or is_nan(safe_cast({{ text }} as float64)) or lower({{ text }}) like '%x%', null, safe_cast({{ text }} as float64))
   {%- else -%}
     case
       when isfinite(try_cast({{ text }} as double)) and not contains({{ text }}, '_') then try_cast({{ text }} as double)
@@ -35,7 +36,7 @@
 {#- The length of a JSON list given as text; null for anything else. -#}
 {% macro json_list_length(text) -%}
   {%- if target.type == 'bigquery' -%}
-    array_length(json_query_array(safe.parse_json({{ text }}), '$'))
+    array_length(json_query_array(safe.parse_json({{ text }}, wide_number_mode => 'round'), '$'))
   {%- else -%}
     cast(case when json_valid({{ text }}) then case when json_type({{ text }}) = 'ARRAY' then json_array_length({{ text }}) end end as bigint)
   {%- endif -%}
