@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from audit_assets.warehouse.access import DatasetAccess, RowPolicyThere, TagThere
-from audit_assets.warehouse.bigquery.policy_tags import PolicyTags
+from audit_assets.warehouse.bigquery.policy_tags import PolicyTags, without_project
 from audit_assets.warehouse.bigquery.rest import Rest, mended
 from audit_assets.warehouse.protocol import WarehouseError
 
@@ -92,8 +92,8 @@ class GoogleAccessPlane:
         tagged = {str(field.name): str(field.policy_tags.names[0]) for field in schema if field.policy_tags}
         if not tagged:
             return {}
-        names = {resource: name for name, resource in self._tags.resources(taxonomy).items()}
-        return {column: names.get(resource, resource) for column, resource in tagged.items()}
+        names = {without_project(resource): name for name, resource in self._tags.resources(taxonomy).items()}
+        return {column: names.get(without_project(resource), resource) for column, resource in tagged.items()}
 
     def set_tag_readers(self, taxonomy: str, tag: str, description: str, principals: Collection[str]) -> None:
         self._tags.set_readers(taxonomy, tag, description, principals)
