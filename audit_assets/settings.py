@@ -149,8 +149,14 @@ class Settings(BaseSettings):
         return self.home / "dagster"
 
     @property
+    def engine(self) -> Literal["duckdb", "bigquery"]:
+        """Whose dialect the models and the dashboards speak; a sync to stdout has none of them."""
+        return "bigquery" if self.destination == "bigquery" else "duckdb"
+
+    @property
     def dbt_target(self) -> Path:
-        return self.home / "dbt"
+        """One an engine: what dbt has parsed for one is not the other's."""
+        return self.home / ("dbt" if self.engine == "duckdb" else f"dbt-{self.engine}")
 
     @property
     def source_url(self) -> str:

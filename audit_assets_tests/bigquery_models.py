@@ -4,7 +4,8 @@
 
 Each query, and each script dbt would send to build a table, is analysed in the form of a full refresh and of an
 incremental build, against the documented columns of the sources and the contracts of the models. A model's columns and
-types must be those of its contract.
+types must be those of its contract. What reads the raw table, itself or through staging, must bound created_at by
+literals: the table requires it. Models with percentiles are compiled with sketches too.
 """
 
 import contextlib
@@ -18,11 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import sqlglot
+
 from audit_assets.settings import PROJECT_ROOT, read_settings
 from audit_assets.warehouse.analyzer import KINDS, AnalyzerError, BigQueryAnalyzer, Columns, load_analyzer_module
+from audit_assets_tests.emulator.shim.partitions import unbounded_reads
 
 DBT_FOLDER = PROJECT_ROOT / "dbt"
-FORMS = ("full refresh", "incremental")
+FORMS = ("full refresh", "incremental", "sketches")
+# The raw table says require_partition_filter, and what reads a view over it reads it.
+BOUNDED = {"ai_audit_logs": "created_at", "stg_ai_audit_logs": "created_at"}
+# What the warehouse answers where a dense table is asked for its last day.
+LAST_HELD_DAY = "2026-10-31"
 # A build of two days that are not neighbours, so that both bounds and days are in the SQL.
 WINDOW = {
     "AI_AUDIT_BUILD_DAYS": "2026-11-01,2026-11-03",
@@ -62,7 +70,8 @@ def compile_for_bigquery(form: str, folder: Path) -> Compiled:
     _dbt("compile", form, folder, [], {})
     compiled = _read_manifest(json.loads((folder / "target" / "manifest.json").read_text()), form)
     scripts: list[str] = []
-    _dbt("run", form, folder, scripts, compiled.tables)
+    if form != "sketches":
+        _dbt("run", form, folder, scripts, compiled.tables)
     built = (statement for script in scripts for statement in _statements_of(script, form))
     return Compiled((*compiled.statements, *built), compiled.tables)
 
@@ -77,6 +86,8 @@ def _dbt(command: str, form: str, folder: Path, scripts: list[str], tables: dict
         arguments.append("--no-introspect")
     if form == "full refresh":
         arguments.append("--full-refresh")
+    if form == "sketches":
+        arguments += ["--vars", "percentiles: sketch"]
     with mock.patch.dict(os.environ, WINDOW), _offline_warehouse(scripts, tables):
         result = dbtRunner().invoke(arguments)
     if not result.success:
@@ -84,18 +95,12 @@ def _dbt(command: str, form: str, folder: Path, scripts: list[str], tables: dict
 
 
 def _statements_of(script: str, form: str) -> Iterator[Statement]:
-    """The statements of a script that builds one table, on the table itself in place of dbt's temporary one.
-
-    The analyzer has no variables: a declaration is left out, what a variable is set to becomes a query, and where it is
-    read stands an empty array of its type.
-    """
+    """The statements of a script that builds one table, on the table itself in place of dbt's temporary one."""
     script = re.sub(r"__dbt_tmp\d+", "", script.replace(DATASET, ""))
     for part in re.split(r";[ \t]*(?:\n|$)", script):
         sql = part.strip()
-        if not sql or sql.startswith(("declare ", "drop table ")):
+        if not sql or sql.startswith("drop table "):
             continue
-        sql = re.sub(r"^set replaced_days =", "select", sql)
-        sql = sql.replace("unnest(replaced_days)", "unnest(cast([] as array<date>))")
         target = re.search(r"(?:table|view|into|from) `(\w+)`", sql)
         yield Statement(form, f"{target[1] if target else 'script'}, as built", sql, None)
 
@@ -141,7 +146,8 @@ def _offline_warehouse(scripts: list[str], tables: dict[str, Columns]) -> Iterat
 
     def execute(_adapter: object, sql: str, *_: object, **__: object) -> tuple[BigQueryAdapterResponse, agate.Table]:
         scripts.append(sql)
-        return BigQueryAdapterResponse(_message="OK"), agate.Table([])
+        answer = agate.Table([[LAST_HELD_DAY]], ["last_day"]) if "as last_day from" in sql else agate.Table([])
+        return BigQueryAdapterResponse(_message="OK"), answer
 
     def get_columns(_adapter: object, relation: BigQueryRelation) -> list[BigQueryColumn]:
         name = str(relation.identifier).split("__dbt_tmp")[0]
@@ -166,9 +172,16 @@ def _offline_warehouse(scripts: list[str], tables: dict[str, Columns]) -> Iterat
 
 
 def problems_of(compiled: Compiled) -> list[str]:
-    """What the analyzer refuses, and where a model's columns are not its contract's. One line each."""
+    """What the analyzer refuses, where a model's columns are not its contract's, and what is read without a bound. One
+    line each."""
     analyzer = BigQueryAnalyzer(compiled.tables)
     problems: list[str] = []
+    for statement in compiled.statements:
+        problems += [
+            f"{statement.name} ({statement.form}): reads {table} without a literal bound on {BOUNDED[table]}, "
+            "which BigQuery refuses; use is_built_row, tested_days or every_row"
+            for table in _unbounded(statement)
+        ]
     for statement in compiled.statements:
         try:
             found = analyzer.columns(statement.sql)
@@ -185,6 +198,17 @@ def problems_of(compiled: Compiled) -> list[str]:
     return problems
 
 
+def _unbounded(statement: Statement) -> list[str]:
+    if statement.name in BOUNDED and statement.contract is not None:
+        return []  # the view's own query, which is no statement
+    return [
+        table
+        for parsed in sqlglot.parse(statement.sql, read="bigquery")
+        if parsed is not None
+        for table in unbounded_reads(parsed, BOUNDED)
+    ]
+
+
 def _pairs(found: Columns, contract: Columns) -> Iterator[tuple[str, str]]:
     for index in range(max(len(found), len(contract))):
         yield (
@@ -194,7 +218,7 @@ def _pairs(found: Columns, contract: Columns) -> Iterator[tuple[str, str]]:
 
 
 def check(cache: Path) -> tuple[int, list[str]]:
-    """How many statements were analysed in both forms, and what is wrong with them."""
+    """How many statements were analysed in all forms, and what is wrong with them."""
     load_analyzer_module(cache)
     count = 0
     problems: list[str] = []

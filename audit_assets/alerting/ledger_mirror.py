@@ -4,15 +4,13 @@ who was told. The ledger itself stays the record; losing the copy loses nothing.
 import hashlib
 from collections.abc import Mapping
 
-import duckdb
 import pyarrow as pa
 from sqlalchemy import Boolean, Column, Float, Integer, Table, func, select
 from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.instant import Instant
 from audit_assets.alerting.ledger import Ledger, alerts, deliveries, events, remediations
-from audit_assets.warehouse.duckdb import in_one_commit
-from audit_assets.warehouse.schema import SCHEMA
+from audit_assets.warehouse.keeping import Keeper
 
 # Which columns are copied, and what they say. Left out is what only a deliverer needs: leases, and the plainer content.
 MIRRORED: Mapping[Table, Mapping[str, str]] = {
@@ -92,25 +90,17 @@ MIRRORED: Mapping[Table, Mapping[str, str]] = {
 # `at` is a word of SQL's own in both engines.
 _NAMES_THERE = {"happened_at": "at"}
 
-# What was copied last, so that a ledger in which nothing happened costs a count a table. Not for readers.
-_COPIES = f"create table if not exists {SCHEMA}.ledger_copies (table_name varchar primary key, version varchar)"
 
-
-def mirror_ledger(ledger: Ledger, warehouse: duckdb.DuckDBPyConnection) -> Mapping[str, int]:
+def mirror_ledger(ledger: Ledger, keeper: Keeper) -> Mapping[str, int]:
     """Brings the copies up to the ledger, in one commit each side; the caller holds the warehouse. The tables that had
     changed and were written anew, and their rows. Raises LedgerError."""
-    warehouse.execute(_COPIES)
-    held: dict[str, str] = dict(warehouse.execute(f"select table_name, version from {SCHEMA}.ledger_copies").fetchall())
+    held = keeper.copied_versions()  # a ledger in which nothing happened costs a count a table
     with ledger.transaction() as connection:
         versions = {table.name: _version(connection, table) for table in MIRRORED}
         stale = [table for table in MIRRORED if held.get(table.name) != versions[table.name]]
         fresh = {table.name: _rows(connection, table) for table in stale}
-    with in_one_commit(warehouse):
-        for name, rows in fresh.items():
-            warehouse.register("fresh_rows", rows)
-            warehouse.execute(f"create or replace table {SCHEMA}.{name} as select * from fresh_rows")
-            warehouse.execute(f"insert or replace into {SCHEMA}.ledger_copies values (?, ?)", [name, versions[name]])
-            warehouse.unregister("fresh_rows")
+    if fresh:
+        keeper.replace_copies(fresh, {name: versions[name] for name in fresh})
     return {name: rows.num_rows for name, rows in fresh.items()}
 
 

@@ -35,9 +35,8 @@ from audit_assets.simulate.drills import (
     end_trouble,
     remove,
 )
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.opening import open_warehouse
 from audit_assets.warehouse.snapshot import publish
-from audit_assets.warehouse.upkeep import forget_drill
 
 _DROPPED = timedelta(hours=8)  # how long the calls of a drop have been missing: any window of hours sees it
 _SILENT = timedelta(minutes=150)  # of business time
@@ -173,10 +172,10 @@ def _timed(settings: Settings, drill: Drill, since: datetime, fires: bool) -> fl
 
 def _forget(settings: Settings, drill: Drill) -> None:
     """The registry keeps what it has seen; a drill is not to be kept, nor to be read by anybody."""
-    warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path)
-    with warehouse.connection("ending a drill") as connection:
-        forget_drill(connection, drill.capability)
-        publish(connection, settings.snapshot_folder, datetime.now(UTC), only=("ai_audit_capabilities",))
+    warehouse = open_warehouse(settings, read_policy(settings.policy_file).bigquery)
+    with warehouse.keeper("ending a drill") as keeper:
+        keeper.forget_drill(drill.capability)
+        publish(keeper, settings.snapshot_folder, datetime.now(UTC), only=("ai_audit_capabilities",))
 
 
 def _build(settings: Settings, first: date) -> None:

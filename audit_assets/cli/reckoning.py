@@ -10,7 +10,7 @@ from audit_assets.ingest.gaps import read_gaps
 from audit_assets.ingest.policy import read_policy
 from audit_assets.ingest.source import open_source
 from audit_assets.settings import Settings
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.opening import open_warehouse
 from audit_assets.warehouse.protocol import start_of
 from audit_assets.warehouse.schema import SCHEMA
 from audit_assets.warehouse.snapshot import open_snapshot
@@ -54,19 +54,22 @@ class Reckoning:
 def reckon(settings: Settings, outcome: BuildOutcome) -> Reckoning:
     """Counts both ends. Raises SnapshotError where nothing was published."""
     policy = read_policy(settings.policy_file)
-    warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path)
+    warehouse = open_warehouse(settings, policy.bigquery)
     gaps = read_gaps(settings.source_url, policy, warehouse, start_of(policy.first_day))
+    with warehouse.keeper("counting") as keeper:
+        ((loaded,),) = keeper.fetch(
+            f"select count(*) from {SCHEMA}.ai_audit_logs where created_at >= timestamp '1900-01-01 00:00:00'"
+        )
     with open_source(settings.source_url, policy) as source:
         at_source = source.count()
     with open_snapshot(settings.snapshot_folder) as connection:
         counted = connection.execute(
             f"""select
-                (select count(*) from {SCHEMA}.ai_audit_logs),
                 (select coalesce(sum(row_count), 0)::bigint from {SCHEMA}.ai_audit_rejects),
                 (select coalesce(sum(interaction_count), 0)::bigint from {SCHEMA}.ai_audit_daily),
                 (select count(distinct date) from {SCHEMA}.ai_audit_daily)"""
         ).fetchone()
     assert counted is not None
-    loaded, rejected, daily, days = counted
+    rejected, daily, days = counted
     failing = tuple(sorted(name.split(":")[-1] for name, passed in outcome.checks.items() if not passed))
     return Reckoning(at_source, loaded, rejected, daily, days, gaps.is_empty, len(outcome.checks), failing)

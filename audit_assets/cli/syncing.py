@@ -18,7 +18,7 @@ from audit_assets.ingest.sync import sync
 from audit_assets.ingest.windows import Request, WindowError
 from audit_assets.rules.durations import parse_duration
 from audit_assets.settings import Destination, read_settings
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.opening import open_warehouse
 from audit_assets.warehouse.protocol import DayWindow, Load, start_of
 from audit_assets.warehouse.snapshot import SnapshotError
 
@@ -36,6 +36,7 @@ class DestinationName(StrEnum):
     """Where rows go."""
 
     duckdb = "duckdb"
+    bigquery = "bigquery"
     stdout = "stdout"
 
 
@@ -63,7 +64,7 @@ def run_sync(
         count = sync_to_stdout(settings.source_url, policy, request, _write)
         err.print(f"{count:,} rows written; the watermark stays where it is")
         return
-    warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path)
+    warehouse = open_warehouse(settings, policy.bigquery, destination=chosen)
     with counting("rows") as advance:
 
         def committed(window: DayWindow, load: Load) -> None:
@@ -85,12 +86,12 @@ def run_sync(
 def status(as_json: AsJson = False) -> None:
     """How far the warehouse is: last sync, newest row at the source, lag, records, duration."""
     settings = read_settings()
-    warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path, timeout_seconds=60)
-    with warehouse.connection("audit sync status") as connection:
-        found = connection.execute(
+    warehouse = open_warehouse(settings, read_policy(settings.policy_file).bigquery, timeout_seconds=60)
+    with warehouse.keeper("audit sync status") as keeper:
+        found = keeper.fetch(
             """select last_synced_at, source_max_created_at, watermark, records_synced, sync_duration_ms, mode
             from analytics.ai_audit_sync_state where status = 'succeeded' order by last_synced_at desc limit 1"""
-        ).fetchall()
+        )
     if not found:
         raise SnapshotError("no sync has succeeded yet: run `audit sync`, or `make dev` for the continuous one")
     last_synced_at, source_max, watermark, records, duration, mode = found[0]
@@ -118,7 +119,7 @@ def gaps(
     settings = read_settings()
     policy = read_policy(settings.policy_file)
     start = start_of(datetime.now(UTC).date() - timedelta(days=days - 1))
-    warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path)
+    warehouse = open_warehouse(settings, policy.bigquery)
     report = read_gaps(settings.source_url, policy, warehouse, start)
     if as_json:
         print_json(_gap_figures(report))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 
-from audit_assets.warehouse.duckdb import in_one_commit
+from audit_assets.warehouse.raw import in_one_commit
 from audit_assets.warehouse.schema import SCHEMA
 from audit_assets.warehouse.snapshot import PER_DAY, Manifest, SnapshotFile
 

@@ -4,6 +4,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import flask
 from waitress.server import create_server
@@ -12,8 +13,11 @@ from audit_assets.alerting.pagerduty_event import draft_link
 from audit_assets.dashboards.addresses import Addresses
 from audit_assets.dashboards.app import make_app
 from audit_assets.dashboards.board import Board
+from audit_assets.dashboards.definition import Definition
 from audit_assets.dashboards.load import load_definition
-from audit_assets.dashboards.reader import SnapshotReader
+from audit_assets.dashboards.reader import Reader, SnapshotReader
+from audit_assets.dashboards.warehouse_reader import WarehouseReader
+from audit_assets.ingest.policy import read_policy
 from audit_assets.rules.load import load_rules
 from audit_assets.settings import Settings
 
@@ -53,4 +57,14 @@ def make_board(settings: Settings) -> Board:
         runbooks={rule.id: rule.runbook for rule in rules},
     )
     definition = load_definition(settings.dashboards_folder)
-    return Board(definition, SnapshotReader(settings.snapshot_folder, definition.reads), addresses)
+    return Board(definition, make_reader(settings, definition), addresses)
+
+
+def make_reader(settings: Settings, definition: Definition | None = None) -> Reader:
+    """What the pages read: BigQuery itself, or the snapshot, whose tables of `definition` are held in memory."""
+    if settings.engine == "duckdb":
+        return SnapshotReader(settings.snapshot_folder, definition.reads if definition else ())
+    from audit_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
+
+    warehouse = BigQueryWarehouse(settings, read_policy(settings.policy_file).bigquery)
+    return WarehouseReader(warehouse, lambda: datetime.now(UTC))

@@ -38,7 +38,6 @@ from audit_assets.rules.judge import Failure, Judgement, Verdict, judge_all
 from audit_assets.rules.load import load_rules
 from audit_assets.rules.model import Rule, RuleSet
 from audit_assets.settings import read_settings
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
 from audit_assets.warehouse.facts import latest_run
 from audit_assets.warehouse.protocol import WarehouseError
 from audit_assets.warehouse.schema import SCHEMA
@@ -114,10 +113,9 @@ def _publish_failures(context: AssetCheckExecutionContext, surroundings: Surroun
     manifest = read_manifest(settings.snapshot_folder)
     if manifest is None or now - manifest.published_at < _JUST_PUBLISHED:
         return
-    warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path, timeout_seconds=2)
     try:
-        with warehouse.connection("publishing the state of the sync") as connection:
-            publish(connection, settings.snapshot_folder, now, only=(sync_state.key.to_user_string(),))
+        with surroundings.warehouse(timeout_seconds=2).keeper("publishing the state of the sync") as keeper:
+            publish(keeper, settings.snapshot_folder, now, only=(sync_state.key.to_user_string(),))
     except WarehouseError as error:
         context.log.warning(f"judged without the newest failures of the sync: {error}")
 
@@ -229,21 +227,33 @@ def state_mirror_is_current(surroundings: Surroundings) -> AssetCheckResult:
 @asset_check(asset=raw_logs.key, name="ids_are_unique", additional_deps=[SNAPSHOT])
 def ids_are_unique(surroundings: Surroundings) -> AssetCheckResult:
     """No id is held twice within the newest two days; a row that moved to another day is mended by the repair."""
-    settings = surroundings.settings()
-    manifest = read_manifest(settings.snapshot_folder)
-    days = [file.day for file in manifest.files["ai_audit_logs"] if file.day] if manifest else []
-    since = (days[-2:] or [date.min])[0]
-    with open_snapshot(settings.snapshot_folder, ["ai_audit_logs"]) as connection:
-        doubled = connection.execute(
-            f"""select id, count(*) as rows from {SCHEMA}.ai_audit_logs where date >= ?
-            group by id having count(*) > 1 order by rows desc, id limit 20""",
-            [since],
-        ).fetchall()
+    doubled = _doubled_ids(surroundings)
     return AssetCheckResult(
         passed=not doubled,
         severity=AssetCheckSeverity.ERROR,
         description="; ".join(f"{shown(str(found))}: {rows} rows" for found, rows in doubled) or None,
     )
+
+
+def _doubled_ids(surroundings: Surroundings) -> list[tuple[str, int]]:
+    """Ids of the newest two days that are held twice, and how often: in the snapshot, or where raw rows stay in the
+    warehouse, there."""
+    settings = surroundings.settings()
+    if settings.engine == "bigquery":
+        with surroundings.warehouse().opened() as keeper:  # without the lock: many may ask BigQuery at once
+            days = keeper.fetch(f"select date from {SCHEMA}.ai_audit_days order by date desc limit 2")
+            return keeper.fetch(_doubled_since(min((day for (day,) in days), default=date.max)))
+    manifest = read_manifest(settings.snapshot_folder)
+    held = [file.day for file in manifest.files["ai_audit_logs"] if file.day] if manifest else []
+    since = (held[-2:] or [date.min])[0]
+    with open_snapshot(settings.snapshot_folder, ["ai_audit_logs"], (since, date.max)) as connection:
+        return connection.execute(_doubled_since(since)).fetchall()
+
+
+def _doubled_since(day: date) -> str:
+    return f"""select id, count(*) as row_count from {SCHEMA}.ai_audit_logs
+        where created_at >= timestamp '{day.isoformat()} 00:00:00'
+        group by id having count(*) > 1 order by row_count desc, id limit 20"""
 
 
 CHECKS = [rules, state_mirror_is_current, ids_are_unique]

@@ -14,7 +14,14 @@ from dagster import AssetExecutionContext, Failure
 from dagster_dbt import DagsterDbtTranslator
 
 from audit_assets.settings import Settings, read_settings
-from audit_assets.warehouse.dbt_calls import DBT_FOLDER, QUIET, dbt_environment, let_go_of_the_warehouse, places
+from audit_assets.warehouse.dbt_calls import (
+    DBT_FOLDER,
+    QUIET,
+    dbt_environment,
+    let_go_of_the_warehouse,
+    places,
+    profile_environment,
+)
 
 
 def dbt_build(
@@ -69,7 +76,7 @@ def _invoke(
     with dbt_environment(environment):
         try:
             outcome = dbtRunner(callbacks=[heard]).invoke(
-                [*command, *places(settings.dbt_target), *QUIET, "--no-write-json", *selection]
+                [*command, *places(settings.dbt_target, settings.engine), *QUIET, "--no-write-json", *selection]
             )
         finally:
             let_go_of_the_warehouse()
@@ -97,9 +104,8 @@ def read_manifest(settings: Settings) -> dict[str, Any]:
 def _parse(settings: Settings) -> None:
     from dbt.cli.main import dbtRunner
 
-    # As a build will: another path in the profile and dbt would parse all of it once more.
-    with dbt_environment({"AI_AUDIT_DUCKDB_PATH": str(settings.duckdb_path)}):
-        outcome = dbtRunner().invoke(["parse", *places(settings.dbt_target), *QUIET])
+    with dbt_environment(profile_environment(settings)):
+        outcome = dbtRunner().invoke(["parse", *places(settings.dbt_target, settings.engine), *QUIET])
     if not outcome.success:
         raise Failure(description=f"the dbt project does not parse: {outcome.exception}")
 

@@ -28,11 +28,12 @@ from audit_assets.ingest.policy import PolicyError
 from audit_assets.ingest.source_error import SourceError
 from audit_assets.ingest.sync import SyncReport, sync
 from audit_assets.ingest.windows import Request, WindowError
-from audit_assets.settings import SettingsError
+from audit_assets.settings import SettingsError, read_settings
 from audit_assets.warehouse.protocol import DayWindow, Load, Mode, WarehouseError
 from audit_assets.warehouse.schema import SCHEMA, TABLES
 
 OWNERS = ["team:data-platform"]
+ENGINE = read_settings().engine  # a kind of every table in the UI
 
 
 def _schema(table: str) -> dict[str, Any]:
@@ -83,7 +84,7 @@ raw_logs = AssetSpec(
     deps=[source_table],
     partitions_def=DAILY,
     group_name="ingestion",
-    kinds={"duckdb", "table"},
+    kinds={ENGINE, "table"},
     owners=OWNERS,
     freshness_policy=FRESH,
     description=(
@@ -116,7 +117,7 @@ def _beside(table: str, description: str, origin: AssetSpec = source_table) -> A
         table,
         deps=[origin],
         group_name="ingestion",
-        kinds={"duckdb", "table"},
+        kinds={ENGINE, "table"},
         owners=OWNERS,
         description=description,
         metadata=_schema(table),

@@ -16,7 +16,7 @@ from dagster import (
 
 from audit_assets.alerting.ledger import LedgerError
 from audit_assets.alerting.ledger_mirror import MIRRORED, column_types, mirror_ledger
-from audit_assets.defs.ingestion import OWNERS, table_told
+from audit_assets.defs.ingestion import ENGINE, OWNERS, table_told
 from audit_assets.defs.publishing import SNAPSHOT
 from audit_assets.defs.resources import Surroundings
 from audit_assets.warehouse.protocol import WarehouseError
@@ -37,7 +37,7 @@ def _copies() -> list[AssetSpec]:
             deps=[SNAPSHOT],
             skippable=True,  # a table in which nothing happened is no news
             group_name="alerting",
-            kinds={"duckdb", "table"},
+            kinds={ENGINE, "table"},
             owners=OWNERS,
             description=f"{_HELD[table.name]} A copy of the alert ledger, made after the rules were judged.",
             metadata=table_told(
@@ -58,7 +58,7 @@ def mirror_alert_ledger(context: AssetExecutionContext, surroundings: Surroundin
     """Copies what changed in the ledger into the warehouse, and publishes it."""
     settings = surroundings.settings()
     try:
-        with surroundings.ledger() as ledger, surroundings.warehouse().connection("the alert ledger's copy") as held:
+        with surroundings.ledger() as ledger, surroundings.warehouse().keeper("the alert ledger's copy") as held:
             written = mirror_ledger(ledger, held)
             if written:
                 publish(held, settings.snapshot_folder, datetime.now(UTC), only=written.keys())

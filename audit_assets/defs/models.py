@@ -18,10 +18,11 @@ from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 from dagster_dbt.asset_utils import get_subset_selection_for_context
 
 from audit_assets.defs.dbt_events import MANIFEST, dbt_build
-from audit_assets.defs.ingestion import OWNERS
+from audit_assets.defs.ingestion import ENGINE, OWNERS
 from audit_assets.defs.partitions import DAILY, FRESH, ONE_RUN, days_of, listed
 from audit_assets.defs.resources import Surroundings
-from audit_assets.warehouse.days import mark_built, unbuilt_days
+from audit_assets.settings import Settings
+from audit_assets.warehouse.dbt_calls import profile_environment
 from audit_assets.warehouse.protocol import WarehouseError
 
 
@@ -37,7 +38,7 @@ class Translator(DagsterDbtTranslator):
         if not unique_id.startswith("model."):
             return spec
         kind = "view" if manifest["nodes"][unique_id]["config"]["materialized"] == "view" else "table"
-        return spec.replace_attributes(kinds={"dbt", "duckdb", kind}, owners=OWNERS, freshness_policy=FRESH)
+        return spec.replace_attributes(kinds={"dbt", ENGINE, kind}, owners=OWNERS, freshness_policy=FRESH)
 
     def get_asset_check_spec(
         self, asset_spec: AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
@@ -90,15 +91,15 @@ def models(context: AssetExecutionContext, surroundings: Surroundings) -> Iterat
     warehouse = surroundings.warehouse()
     try:
         with warehouse.exclusive("the models"):
-            with warehouse.opened() as connection:
-                changed = unbuilt_days(connection) if whole else ()
+            with warehouse.opened() as keeper:
+                changed = keeper.unbuilt_days() if whole else ()
             days = tuple(sorted({*asked, *changed}))
-            window = _window(days, indirect, settings.duckdb_path)
+            window = _window(days, indirect, settings)
             for event in dbt_build(context, MANIFEST, TRANSLATOR, selection, window, settings):
                 yield _dated(event, days) if isinstance(event, AssetCheckResult) else event
             if whole:
-                with warehouse.opened() as connection:
-                    mark_built(connection, days)
+                with warehouse.opened() as keeper:
+                    keeper.mark_built(days)
     except WarehouseError as error:
         raise Failure(description=str(error)) from error
     for day in sorted(set(changed) - set(asked)):
@@ -126,11 +127,11 @@ def _dated(result: AssetCheckResult, days: tuple[date, ...]) -> AssetCheckResult
     return result._replace(metadata={**result.metadata, "days": MetadataValue.text(listed(days))})
 
 
-def _window(days: tuple[date, ...], indirect: str | None, duckdb_path: object) -> dict[str, str]:
+def _window(days: tuple[date, ...], indirect: str | None, settings: Settings) -> dict[str, str]:
     """What the models read from the environment: see dbt/macros/build_window.sql."""
     window = {
         "AI_AUDIT_BUILD_DAYS": ",".join(day.isoformat() for day in days),
         "AI_AUDIT_BUILD_NOW": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "AI_AUDIT_DUCKDB_PATH": str(duckdb_path),
+        **profile_environment(settings),
     }
     return window if indirect is None else {**window, "DBT_INDIRECT_SELECTION": indirect}

@@ -29,8 +29,8 @@ SNAPSHOT = AssetKey("published_snapshot")
 def published_snapshot(context: AssetExecutionContext, surroundings: Surroundings) -> MaterializeResult:
     settings = surroundings.settings()
     try:
-        with surroundings.warehouse().connection("publishing") as connection:
-            published = publish(connection, settings.snapshot_folder, datetime.now(UTC))
+        with surroundings.warehouse().keeper("publishing") as keeper:
+            published = publish(keeper, settings.snapshot_folder, datetime.now(UTC))
     except WarehouseError as error:
         raise Failure(description=str(error)) from error
     manifest = published.manifest

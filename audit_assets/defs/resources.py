@@ -1,5 +1,7 @@
 """What the definitions need from outside Dagster: settings, the sync policy and the warehouse, read when asked for."""
 
+from typing import TYPE_CHECKING
+
 from dagster import ConfigurableResource
 
 from audit_assets.alerting.ledger import Ledger, open_ledger
@@ -7,7 +9,12 @@ from audit_assets.alerting.pagerduty_incidents import PagerDutyIncidents, incide
 from audit_assets.defs.messaging import PagerDutyWithLinks, SlackWithBaseUrl
 from audit_assets.ingest.policy import SyncPolicy, read_policy
 from audit_assets.settings import Settings, read_settings
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.bigquery.client import place_of
+from audit_assets.warehouse.opening import open_warehouse
+from audit_assets.warehouse.protocol import Warehouse
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery
 
 
 class Surroundings(ConfigurableResource):
@@ -19,9 +26,15 @@ class Surroundings(ConfigurableResource):
     def policy(self) -> SyncPolicy:
         return read_policy(self.settings().policy_file)
 
-    def warehouse(self) -> DuckDBWarehouse:
+    def warehouse(self, timeout_seconds: float = 600.0) -> Warehouse:
         settings = self.settings()
-        return DuckDBWarehouse(settings.duckdb_path, settings.lock_path)
+
+        def connect() -> "bigquery.Client":
+            from audit_assets.defs.google import client_at  # with Google's clients: seconds, and only where needed
+
+            return client_at(place_of(settings))
+
+        return open_warehouse(settings, self.policy().bigquery, timeout_seconds=timeout_seconds, connect=connect)
 
     def ledger(self) -> Ledger:
         return open_ledger(self.settings().ledger_url)

@@ -78,7 +78,10 @@ def audit_sync_sensor(context: SensorEvaluationContext, surroundings: Surroundin
     batches = RunsFilter(job_name=audit_sync.name, statuses=_ACTIVE, tags={"audit/mode": "delta"})
     if bury(context.instance, surroundings.settings(), context.instance.get_run_records(batches), now):
         return SkipReason("a micro-batch is queued or running")
-    due = datetime.fromisoformat(context.cursor) + POLICY.cadence.heartbeat if context.cursor else now
+    last = datetime.fromisoformat(context.cursor) if context.cursor else None
+    if last and surroundings.settings().engine == "bigquery" and now < last + POLICY.bigquery.every:
+        return SkipReason(f"the next micro-batch may run at {last + POLICY.bigquery.every:%H:%M:%S} UTC: quotas")
+    due = last + POLICY.cadence.heartbeat if last else now
     reason = "heartbeat"
     if now < due:
         manifest = read_manifest(surroundings.settings().snapshot_folder)

@@ -29,7 +29,6 @@ from audit_assets.defs.liveness import sweep_locks
 from audit_assets.defs.partitions import POLICY
 from audit_assets.defs.resources import Surroundings
 from audit_assets.warehouse.snapshot import sweep
-from audit_assets.warehouse.upkeep import tidy
 
 _ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.CANCELED]
 _BATCH = 200
@@ -92,8 +91,8 @@ def prune_runs(context: OpExecutionContext) -> None:
 )
 def tidy_warehouse(context: OpExecutionContext, surroundings: Surroundings) -> None:
     settings, now = surroundings.settings(), datetime.now(UTC)
-    with surroundings.warehouse().connection("upkeep") as connection:
-        dropped = tidy(connection, now - POLICY.upkeep.keep_sync_rows)
+    with surroundings.warehouse().keeper("upkeep") as keeper:
+        dropped = keeper.tidy(now - POLICY.upkeep.keep_sync_rows)
     with surroundings.ledger() as ledger, ledger.transaction() as connection:
         forgotten = forget_evaluations(connection, now - _KEEP_EVALUATIONS)
     swept = sweep(settings.snapshot_folder, now) + sweep_locks(settings)

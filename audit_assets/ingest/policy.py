@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from audit_assets.rules.document import DocumentError, read_document
 from audit_assets.rules.durations import Duration, Timezone
 from audit_assets.rules.spelling import did_you_mean
+from audit_assets.warehouse.bigquery.terms import BigQueryTerms
 
 
 class PolicyError(Exception):
@@ -91,6 +92,14 @@ class Upkeep(_Frozen):
     keep_sync_rows: Duration = timedelta(days=30)
 
 
+class BigQuery(BigQueryTerms):
+    """The warehouse's terms, with lengths of time as people write them."""
+
+    keep_raw: Duration | None = None
+    keep_staging: Duration = timedelta(hours=6)
+    every: Duration = timedelta(minutes=2)
+
+
 class SyncPolicy(_Frozen):
     """When and how much to read, what to refuse, and what the source calls things."""
 
@@ -102,6 +111,7 @@ class SyncPolicy(_Frozen):
     repair: Repair = Repair()
     upkeep: Upkeep = Upkeep()
     freshness: Duration = timedelta(minutes=5)
+    bigquery: BigQuery = BigQuery()
     source: SourceNames = SourceNames()
 
 

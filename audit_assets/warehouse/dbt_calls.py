@@ -5,19 +5,32 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from audit_assets.settings import PROJECT_ROOT
+from audit_assets.settings import PROJECT_ROOT, Settings
 
 DBT_FOLDER = PROJECT_ROOT / "dbt"
 
 QUIET = ("--log-level-file", "none", "--quiet", "--no-use-colors")
 
 
-def places(target: Path) -> list[str]:
-    """The arguments that say where the project is, and that what dbt writes goes to `target`."""
+def places(target: Path, engine: str = "duckdb") -> list[str]:
+    """The arguments that say where the project is, for which engine, and that what dbt writes goes to `target`."""
     return [
+        "--target", engine,
         "--project-dir", str(DBT_FOLDER), "--profiles-dir", str(DBT_FOLDER),
         "--target-path", str(target), "--log-path", str(target / "logs"),
     ]  # fmt: skip
+
+
+def profile_environment(settings: Settings) -> dict[str, str]:
+    """What dbt/profiles.yml reads: where the warehouse is. The same when parsing and when building, or dbt would parse
+    all of it once more."""
+    return {
+        "AI_AUDIT_DUCKDB_PATH": str(settings.duckdb_path),
+        "AI_AUDIT_BIGQUERY_PROJECT": settings.bigquery_project,
+        "AI_AUDIT_BIGQUERY_DATASET": settings.bigquery_dataset,
+        "AI_AUDIT_BIGQUERY_LOCATION": settings.bigquery_location,
+        "AI_AUDIT_BIGQUERY_ENDPOINT": settings.bigquery_endpoint or "",
+    }
 
 
 @contextmanager

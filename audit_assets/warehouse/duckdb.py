@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 
 import duckdb
 
+from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
 from audit_assets.warehouse.lock import exclusive
 from audit_assets.warehouse.merge import NotAllNewError, insert_new, load_rows, replace_workspaces
 from audit_assets.warehouse.protocol import (
@@ -20,7 +21,9 @@ from audit_assets.warehouse.protocol import (
     SyncRun,
     WarehouseError,
     WarehouseLockedError,
+    last_good_repair,
 )
+from audit_assets.warehouse.raw import in_one_commit
 from audit_assets.warehouse.rejects import refuse_doubles
 from audit_assets.warehouse.schema import SCHEMA, create_statements
 
@@ -51,18 +54,27 @@ class DuckDBWarehouse:
             yield
 
     @contextmanager
+    def keeper(self, purpose: str) -> Generator[DuckDBKeeper]:
+        with self.exclusive(purpose), self.opened() as keeper:
+            yield keeper
+
+    @contextmanager
+    def opened(self) -> Generator[DuckDBKeeper]:
+        with self._connected() as connection:
+            yield DuckDBKeeper(connection)
+
+    @contextmanager
     def connection(self, purpose: str) -> Generator[duckdb.DuckDBPyConnection]:
         """The lock and an open connection with the sync's tables in place, time zone UTC.
 
         Raises WarehouseLockedError where another process has the lock or the file, WarehouseError on a full disk or
         a file that is no DuckDB database.
         """
-        with self.exclusive(purpose), self.opened() as connection:
+        with self.exclusive(purpose), self._connected() as connection:
             yield connection
 
     @contextmanager
-    def opened(self) -> Generator[duckdb.DuckDBPyConnection]:
-        """An open connection, for whoever holds the lock already (see `exclusive`); errors as with `connection`."""
+    def _connected(self) -> Generator[duckdb.DuckDBPyConnection]:
         with self._errors_told():
             connection = self._open()
             try:
@@ -125,11 +137,7 @@ class DuckDBWriter:
             f"""select window_start, started_at - to_microseconds((coalesce(oldest_write_seconds, 0) * 1e6)::bigint)
             from {SCHEMA}.ai_audit_sync_state where mode = 'full' and status = 'succeeded' order by started_at"""
         ).fetchall()
-        good: datetime | None = None
-        for window_start, all_seen_before in repairs:
-            if good is None or window_start <= good:  # one that began later has left a hole
-                good = all_seen_before
-        return SyncPosition(watermark, good, succeeded)
+        return SyncPosition(watermark, last_good_repair(repairs), succeeded)
 
     def load(
         self, incoming: Incoming, window: DayWindow, terms: LoadTerms, run_after: Callable[[Load], SyncRun]
@@ -214,19 +222,6 @@ class DuckDBWriter:
             f"select date from {SCHEMA}.ai_audit_days where date between ? and ? order by date", [first, last]
         ).fetchall()
         return tuple(day for (day,) in found)
-
-
-@contextmanager
-def in_one_commit(connection: duckdb.DuckDBPyConnection) -> Generator[None]:
-    """All of what the block does, or nothing."""
-    connection.execute("begin transaction")
-    try:
-        yield
-        connection.execute("commit")
-    except BaseException:
-        with suppress(duckdb.Error):  # a failed commit has already rolled back
-            connection.execute("rollback")
-        raise
 
 
 def told_error(error: duckdb.Error, path: Path) -> WarehouseError | None:

@@ -1,12 +1,14 @@
 """What a warehouse must be able to do, and the values that pass in and out of it. Engines lie beside this file."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
+
+from audit_assets.warehouse.keeping import Keeper
 
 Mode = Literal["delta", "full", "days"]
 RunStatus = Literal["running", "succeeded", "failed"]
@@ -157,6 +159,16 @@ class SyncPosition:
     last_success_at: datetime | None
 
 
+def last_good_repair(repairs: Iterable[tuple[datetime, datetime]]) -> datetime | None:
+    """The newest moment up to which a chain of full repairs has seen everything. `repairs`: where each window began
+    and what it had seen all before, in the order they ran; one that began later than that has left a hole."""
+    good: datetime | None = None
+    for window_start, all_seen_before in repairs:
+        if good is None or window_start <= good:
+            good = all_seen_before
+    return good
+
+
 @dataclass(frozen=True)
 class HeldCounts:
     """Rows the warehouse knows of. Per UTC hour: those loaded, and those refused; those refused that belong to no
@@ -230,6 +242,18 @@ class Warehouse(Protocol):
 
     def let_others_in(self) -> None:
         """A pause between two days of a long run, in which whoever waits for the lock gets it."""
+        ...
+
+    def exclusive(self, purpose: str) -> AbstractContextManager[None]:
+        """The lock alone, for a tool (dbt) that opens the warehouse itself. Raises WarehouseLockedError."""
+        ...
+
+    def opened(self) -> AbstractContextManager[Keeper]:
+        """A keeper for whoever holds the lock already. Raises WarehouseError."""
+        ...
+
+    def keeper(self, purpose: str) -> AbstractContextManager[Keeper]:
+        """The lock and a keeper, released at exit. Raises WarehouseLockedError, WarehouseError."""
         ...
 
 

@@ -1,5 +1,7 @@
-"""What the statements on the DuckDB tables share: bounds as literals, versions as JSON, the counters of days."""
+"""What the statements on the DuckDB tables share: commits, bounds as literals, versions as JSON, counters of days."""
 
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from datetime import date
 
 import duckdb
@@ -50,3 +52,16 @@ def fetched(
     """The one row of counts that `query` selects."""
     (row,) = connection.execute(query, parameters or []).fetchall()  # fetchone would leave the connection in use
     return row
+
+
+@contextmanager
+def in_one_commit(connection: duckdb.DuckDBPyConnection) -> Generator[None]:
+    """All of what the block does, or nothing."""
+    connection.execute("begin transaction")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        with suppress(duckdb.Error):  # a failed commit has already rolled back
+            connection.execute("rollback")
+        raise

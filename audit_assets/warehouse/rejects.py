@@ -12,8 +12,27 @@ _REJECTS = f"{SCHEMA}.ai_audit_rejects"
 
 
 def refuse_arrived_doubles(connection: duckdb.DuckDBPyConnection, window: DayWindow) -> None:
+    """Marks doubles in `arrived`: those among its rows, and those refused before because a later day holds their id,
+    which stay refused while it does."""
+    refuse_doubles_among_arrived(connection)
+    known = f"select source_id, row_hash from {_REJECTS} where reject_day = ? and reason = 'duplicate_id'"
+    (refused_before,) = fetched(connection, f"select count(*) from ({known})", [window.day])
+    if refused_before:
+        connection.execute(
+            f"""update arrived set reject_reason = 'duplicate_id'
+            from ({known}) known
+            where arrived.reject_reason is null
+                and arrived.id = known.source_id and arrived.row_hash = known.row_hash
+                and arrived.id in (
+                    select id from {RAW} where not ({of_its_day(window)}) and created_at > arrived.created_at
+                )""",
+            [window.day],
+        )
+
+
+def refuse_doubles_among_arrived(connection: duckdb.DuckDBPyConnection) -> None:
     """Marks doubles in `arrived`. A source without a key may hold an id twice: the newest row stays, the others are
-    refused. Rows refused before because a later day holds their id stay refused while it does."""
+    refused."""
     (doubles,) = fetched(
         connection,
         """select count(*) from (
@@ -31,19 +50,6 @@ def refuse_arrived_doubles(connection: duckdb.DuckDBPyConnection, window: DayWin
             ) ranked
             where arrived.rowid = ranked.row and nth > 1
         """)
-    known = f"select source_id, row_hash from {_REJECTS} where reject_day = ? and reason = 'duplicate_id'"
-    (refused_before,) = fetched(connection, f"select count(*) from ({known})", [window.day])
-    if refused_before:
-        connection.execute(
-            f"""update arrived set reject_reason = 'duplicate_id'
-            from ({known}) known
-            where arrived.reject_reason is null
-                and arrived.id = known.source_id and arrived.row_hash = known.row_hash
-                and arrived.id in (
-                    select id from {RAW} where not ({of_its_day(window)}) and created_at > arrived.created_at
-                )""",
-            [window.day],
-        )
 
 
 def refuse_doubles(connection: duckdb.DuckDBPyConnection, sync_id: str, mode: str, synced_at: datetime) -> Load:

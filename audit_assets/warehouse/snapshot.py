@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 from pydantic import BaseModel, ConfigDict
 
-from audit_assets.warehouse.days import build_counts
+from audit_assets.warehouse.keeping import Keeper
 from audit_assets.warehouse.schema import SCHEMA
 
 # Tables that grow with traffic: a file a UTC day. Raw rows have no date column of their own.
@@ -32,21 +32,11 @@ PER_DAY: dict[str, str] = {
 # A changed day changes what is usual on the days after it: these are rebuilt from the first changed day on.
 ONWARD = ("ai_audit_capability_grid", "ai_audit_total_grid", "ai_audit_capability_outcomes", "ai_audit_total_outcomes")
 
-# Tables that only grow by events: written again only where this changed.
-_VERSIONS: dict[str, str] = {
-    "ai_audit_repair_diff": "concat_ws(' ', count(*), max(recorded_at))",
-    "ai_audit_rejects": "concat_ws(' ', count(*), sum(row_count), max(last_seen_at))",
-    "ai_audit_workspaces": "concat_ws(' ', count(*), max(synced_at))",
-    # The ledger's copies, by what they were copied from: see alerting/ledger_mirror.py.
-    **{
-        table: f"(select version from {SCHEMA}.ledger_copies where table_name = '{table}')"
-        for table in (
-            "ai_audit_alerts",
-            "ai_audit_alert_events",
-            "ai_audit_alert_deliveries",
-            "ai_audit_remediations",
-        )
-    },
+# Tables that only grow by events: written again only where one of these three changed.
+_EVENTS: dict[str, tuple[str, str, str]] = {
+    "ai_audit_repair_diff": ("count(*)", "0", "max(recorded_at)"),
+    "ai_audit_rejects": ("count(*)", "coalesce(sum(row_count), 0)", "max(last_seen_at)"),
+    "ai_audit_workspaces": ("count(*)", "0", "max(synced_at)"),
 }
 _LATEST_RUNS = 5000
 NOTHING_PUBLISHED = "nothing has been published yet: run `make demo`, or `audit sync` and `audit build`"
@@ -119,37 +109,34 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
 
 
-def publish(
-    connection: duckdb.DuckDBPyConnection, folder: Path, now: datetime, only: Collection[str] | None = None
-) -> Published:
+def publish(keeper: Keeper, folder: Path, now: datetime, only: Collection[str] | None = None) -> Published:
     """Writes what changed since the last manifest and swaps the manifest; the caller holds the warehouse.
 
     Whenever it is killed, readers have the old manifest or the new one, both whole. With `only`, the other tables stay
     as they were published; nothing happens where nothing was.
     """
     before = read_manifest(folder)
-    ((warehouse_id,),) = connection.execute(f"select warehouse_id from {SCHEMA}.warehouse_identity").fetchall()
+    ((warehouse_id,),) = keeper.fetch(f"select warehouse_id from {SCHEMA}.warehouse_identity")
     # A warehouse that was made anew counts its builds from one again: nothing published before is kept.
     ours = before if before and before.warehouse_id == warehouse_id else None
-    builds = build_counts(connection)
+    there = keeper.columns()
+    writing = _Writing(keeper, folder, there if only is None else set(only) & set(there))
     files: dict[str, tuple[SnapshotFile, ...]] = {}
     columns: dict[str, dict[str, str]] = {}
-    for table in _tables(connection):
+    for table in sorted(there):
         if only is not None and table not in only:
             if ours and table in ours.files:
                 columns[table], files[table] = ours.columns[table], ours.files[table]
             continue
-        columns[table] = _columns(connection, table)
+        columns[table] = dict(there[table])
         held = ours.files.get(table, ()) if ours and ours.columns.get(table) == columns[table] else ()
-        if table in PER_DAY:
-            files[table] = _write_days(connection, folder, table, held, builds)
-        else:
-            files[table] = (_write_whole(connection, folder, table, held),)
-    synced = connection.execute(
-        f"""select max(last_synced_at) filter (where status = 'succeeded'),
-            arg_max(source_max_created_at, started_at), max(watermark) from {SCHEMA}.ai_audit_sync_state"""
-    ).fetchone()
-    assert synced is not None
+        files[table] = writing.days(table, held) if table in PER_DAY else (writing.whole(table, held),)
+    ((synced, watermark, source_max),) = keeper.fetch(
+        f"""select max(case when status = 'succeeded' then last_synced_at end), max(watermark), (
+                select source_max_created_at from {SCHEMA}.ai_audit_sync_state
+                where source_max_created_at is not null order by started_at desc limit 1
+            ) from {SCHEMA}.ai_audit_sync_state"""
+    )
     live = {file.path for kept in files.values() for file in kept}
     left = before.paths() - live if before else set[str]()
     replaced = [*(before.replaced if before else ()), *(ReplacedFile(path=path, at=now) for path in sorted(left))]
@@ -158,12 +145,12 @@ def publish(
         snapshot_id=uuid.uuid4().hex,
         warehouse_id=warehouse_id,
         published_at=now,
-        last_synced_at=synced[0],
-        source_max_created_at=synced[1],
-        watermark=synced[2],
+        last_synced_at=synced,
+        source_max_created_at=source_max,
+        watermark=watermark,
         columns=columns,
         files=files,
-        views=_views(connection),
+        views=dict(keeper.views()),
         replaced=tuple(file for file in replaced if now - file.at <= KEEP_REPLACED),
     )
     _swap(folder, manifest)
@@ -234,86 +221,62 @@ def _view(folder: Path, manifest: Manifest, table: str, days: tuple[date, date] 
     return f"create view {SCHEMA}.{table} as select {names}{more} from read_parquet([{listed}]{hive})"
 
 
-def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    found = connection.execute(
-        "select table_name from information_schema.tables"
-        f" where table_schema = '{SCHEMA}' and table_type = 'BASE TABLE' and table_name like 'ai_audit_%'"
-        " and table_name not like '%__dbt_%' order by table_name"
-    ).fetchall()
-    return [name for (name,) in found]
+class _Writing:
+    """Writes the files of one publishing that are not there yet."""
 
+    def __init__(self, keeper: Keeper, folder: Path, tables: Collection[str]) -> None:
+        self._keeper, self._folder = keeper, folder
+        days = keeper.fetch(f"select date, builds from {SCHEMA}.ai_audit_days where builds > 0")
+        self._builds: dict[date, int] = dict(days) if set(tables) & set(PER_DAY) else {}
+        self._versions = _versions(keeper, tables)
 
-def _views(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """The staging model over raw rows: readers see them typed as the marts do, from one text."""
-    found = connection.execute(
-        f"select view_name, sql from duckdb_views() where schema_name = '{SCHEMA}' and view_name = 'stg_ai_audit_logs'"
-    ).fetchall()
-    return dict(found)
+    def days(self, table: str, held: tuple[SnapshotFile, ...]) -> tuple[SnapshotFile, ...]:
+        """A file a day, new where the models built the day since."""
+        day_of = PER_DAY[table]
+        kept = {file.day: file for file in held}
+        stale = {day for day, count in self._builds.items() if day not in kept or kept[day].version != str(count)}
+        if table in ONWARD and stale:
+            later = self._keeper.fetch(
+                f"select distinct {day_of} from {SCHEMA}.{table} where {day_of} >= date '{min(stale).isoformat()}'"
+            )
+            gone = {day for day in kept if day is not None and day >= min(stale)}
+            stale |= {day for (day,) in later} | gone
+        paths = {day: f"{table}/date={day.isoformat()}/{uuid.uuid4().hex}.parquet" for day in sorted(stale)}
+        rows = self._keeper.copy_days(table, day_of, {day: self._folder / path for day, path in paths.items()})
+        for day, path in paths.items():
+            _seal(self._folder / path)
+            kept[day] = SnapshotFile(path=path, day=day, rows=rows[day], version=str(self._builds.get(day, 0)))
+        return tuple(kept[day] for day in sorted(day for day in kept if day is not None))
 
-
-def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    found = connection.execute(
-        "select column_name, data_type from information_schema.columns"
-        f" where table_schema = '{SCHEMA}' and table_name = ? order by ordinal_position",
-        [table],
-    ).fetchall()
-    return dict(found)
-
-
-def _write_days(
-    connection: duckdb.DuckDBPyConnection,
-    folder: Path,
-    table: str,
-    held: tuple[SnapshotFile, ...],
-    builds: dict[date, int],
-) -> tuple[SnapshotFile, ...]:
-    day_of = PER_DAY[table]
-    kept = {file.day: file for file in held}
-    stale = {day for day, count in builds.items() if day not in kept or kept[day].version != str(count)}
-    if table in ONWARD and stale:
-        later = connection.execute(
-            f"select distinct {day_of} from {SCHEMA}.{table} where {day_of} >= ?", [min(stale)]
-        ).fetchall()
-        gone = {day for day in kept if day is not None and day >= min(stale)}
-        stale |= {day for (day,) in later} | gone
-    for day in sorted(stale):
-        path = f"{table}/date={day.isoformat()}/{uuid.uuid4().hex}.parquet"
-        bounds = _bounds(table, day)
-        rows = _copy(connection, f"select * from {SCHEMA}.{table} where {bounds}", folder / path)
-        kept[day] = SnapshotFile(path=path, day=day, rows=rows, version=str(builds.get(day, 0)))
-    return tuple(kept[day] for day in sorted(day for day in kept if day is not None))
-
-
-def _bounds(table: str, day: date) -> str:
-    if table == "ai_audit_logs":
-        start = f"timestamptz '{day.isoformat()} 00:00:00+00'"
-        return f"created_at >= {start} and created_at < {start} + interval 1 day"
-    return f"date = date '{day.isoformat()}'"
-
-
-def _write_whole(
-    connection: duckdb.DuckDBPyConnection, folder: Path, table: str, held: tuple[SnapshotFile, ...]
-) -> SnapshotFile:
-    version = ""
-    if table in _VERSIONS:
-        row = connection.execute(f"select {_VERSIONS[table]} from {SCHEMA}.{table}").fetchone()
-        version = row[0] if row else ""
-        if held and held[0].version == version:
+    def whole(self, table: str, held: tuple[SnapshotFile, ...]) -> SnapshotFile:
+        """One file; the one that is there where nothing was added to the table."""
+        version = self._versions.get(table)
+        if version is not None and held and held[0].version == version:
             return held[0]
-    query = f"select * from {SCHEMA}.{table}"
-    if table == "ai_audit_sync_state":
-        query += f" order by started_at desc limit {_LATEST_RUNS}"
-    path = f"{table}/{uuid.uuid4().hex}.parquet"
-    return SnapshotFile(path=path, day=None, rows=_copy(connection, query, folder / path), version=version)
+        query = f"select * from {SCHEMA}.{table}"
+        if table == "ai_audit_sync_state":
+            query += f" order by started_at desc limit {_LATEST_RUNS}"
+        path = f"{table}/{uuid.uuid4().hex}.parquet"
+        rows = self._keeper.copy(query, self._folder / path)
+        _seal(self._folder / path)
+        return SnapshotFile(path=path, day=None, rows=rows, version=version or "")
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    target = str(path).replace("'", "''")
-    row = connection.execute(f"copy ({query}) to '{target}' (format parquet, compression snappy)").fetchone()
-    assert row is not None
-    path.chmod(0o444)  # readers share it, by a connection that could write files too
-    return row[0]
+def _seal(path: Path) -> None:
+    """For reading alone: readers share the file, by a connection that could write files too."""
+    path.chmod(0o444)
+
+
+def _versions(keeper: Keeper, tables: Collection[str]) -> dict[str, str]:
+    """Table → what changes with its content: what the ledger's copies were made from, and figures of the others."""
+    events = [
+        f"select '{table}' as name, {count} as rows_there, {total} as total, {newest} as newest from {SCHEMA}.{table}"
+        for table, (count, total, newest) in _EVENTS.items()
+        if table in tables
+    ]
+    found = keeper.fetch(" union all ".join(events)) if events else []
+    versions = {name: f"{count} {total} {newest}" for name, count, total, newest in found}
+    return {**versions, **keeper.copied_versions()}
 
 
 def _swap(folder: Path, manifest: Manifest) -> None:

@@ -10,6 +10,7 @@ from audit_assets.alerting.ledger_mirror import MIRRORED, column_types, mirror_l
 from audit_assets.alerting.record import acknowledge
 from audit_assets.alerting.remediations import approve, plan
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
 from audit_assets.warehouse.snapshot import open_snapshot, publish
 from audit_assets_tests.alerting.made_ledger import NOON, Book, episode, judged, later
 
@@ -31,7 +32,7 @@ def ask(warehouse: DuckDBWarehouse, query: str) -> list[tuple[object, ...]]:
 def mirrored(book: Book, warehouse: DuckDBWarehouse) -> tuple[str, ...]:
     """Which tables were written."""
     with warehouse.connection("a test") as connection:
-        return tuple(mirror_ledger(book.ledger, connection))
+        return tuple(mirror_ledger(book.ledger, DuckDBKeeper(connection)))
 
 
 def test_the_copy_holds_what_the_ledger_does(book: Book, warehouse: DuckDBWarehouse):
@@ -124,7 +125,7 @@ def test_a_copy_that_fails_half_way_leaves_the_one_before(
 
     before = ask(warehouse, "select key, state from analytics.ai_audit_alerts order by key")
     with warehouse.connection("a test") as held, pytest.raises(duckdb.IOException):
-        mirror_ledger(sqlite_book.ledger, Failing(held))  # type: ignore[arg-type]
+        mirror_ledger(sqlite_book.ledger, DuckDBKeeper(Failing(held)))  # type: ignore[arg-type]
     assert ask(warehouse, "select key, state from analytics.ai_audit_alerts order by key") == before
     assert mirrored(sqlite_book, warehouse), "and the next one makes it good"
     assert len(ask(warehouse, "select key from analytics.ai_audit_alerts")) == 2
@@ -137,8 +138,8 @@ def test_the_snapshot_writes_a_copy_again_only_where_it_changed(
 
     def published() -> dict[str, str]:
         with warehouse.connection("a test") as connection:
-            mirror_ledger(sqlite_book.ledger, connection)
-            manifest = publish(connection, folder, NOON).manifest
+            mirror_ledger(sqlite_book.ledger, DuckDBKeeper(connection))
+            manifest = publish(DuckDBKeeper(connection), folder, NOON).manifest
         return {table: manifest.files[table][0].path for table in TABLES}
 
     sqlite_book.record(judged(episode()))

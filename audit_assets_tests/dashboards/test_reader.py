@@ -13,6 +13,7 @@ from audit_assets.dashboards.query import Query, tile_query
 from audit_assets.dashboards.reader import ReadError, SnapshotReader
 from audit_assets.dashboards.scope import read_scope
 from audit_assets.settings import PROJECT_ROOT
+from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
 from audit_assets.warehouse.schema import SCHEMA
 from audit_assets.warehouse.snapshot import publish
 
@@ -70,7 +71,7 @@ def test_a_new_snapshot_is_followed_and_only_what_changed_is_read_again(
     tmp_path: Path, warehouse: duckdb.DuckDBPyConnection
 ):
     now = datetime(2026, 11, 2, 12, tzinfo=UTC)
-    publish(warehouse, tmp_path, now)
+    publish(DuckDBKeeper(warehouse), tmp_path, now)
     reader = SnapshotReader(tmp_path, ["ai_audit_daily", "ai_audit_workspace_stats"])
     assert reader.read(COUNTED).row(0) == (2, 7)
     assert reader.read(totals("ai_audit_workspace_stats", "total_interactions")).item() == 7
@@ -79,7 +80,7 @@ def test_a_new_snapshot_is_followed_and_only_what_changed_is_read_again(
     warehouse.execute(f"update {SCHEMA}.ai_audit_daily set interaction_count = 40 where date = '2026-11-02'")
     warehouse.execute(f"update {SCHEMA}.ai_audit_workspace_stats set total_interactions = 40 where date = '2026-11-02'")
     warehouse.execute(f"update {SCHEMA}.ai_audit_days set builds = 2 where date = '2026-11-02'")
-    publish(warehouse, tmp_path, now)
+    publish(DuckDBKeeper(warehouse), tmp_path, now)
     assert reader.read(COUNTED).row(0) == (2, 43)
     assert reader.read(totals("ai_audit_workspace_stats", "total_interactions")).item() == 43
 
@@ -88,15 +89,15 @@ def test_a_day_that_lost_its_rows_is_gone_and_another_column_is_there(
     tmp_path: Path, warehouse: duckdb.DuckDBPyConnection
 ):
     now = datetime(2026, 11, 2, 12, tzinfo=UTC)
-    publish(warehouse, tmp_path, now)
+    publish(DuckDBKeeper(warehouse), tmp_path, now)
     reader = SnapshotReader(tmp_path, ["ai_audit_workspace_stats"])
     assert reader.read(totals("ai_audit_workspace_stats", "total_interactions")).item() == 7
     warehouse.execute(f"delete from {SCHEMA}.ai_audit_workspace_stats where date = '2026-11-01'")
     warehouse.execute(f"update {SCHEMA}.ai_audit_days set builds = 2 where date = '2026-11-01'")
-    publish(warehouse, tmp_path, now)
+    publish(DuckDBKeeper(warehouse), tmp_path, now)
     assert reader.read(totals("ai_audit_workspace_stats", "total_interactions")).item() == 4
     warehouse.execute(f"alter table {SCHEMA}.ai_audit_workspace_stats add column error_count bigint default 5")
-    publish(warehouse, tmp_path, now)
+    publish(DuckDBKeeper(warehouse), tmp_path, now)
     assert reader.read(totals("ai_audit_workspace_stats", "error_count")).item() == 5
 
 
@@ -104,12 +105,12 @@ def test_a_snapshot_that_cannot_be_read_whole_leaves_the_one_before(
     tmp_path: Path, warehouse: duckdb.DuckDBPyConnection
 ):
     now = datetime(2026, 11, 2, 12, tzinfo=UTC)
-    publish(warehouse, tmp_path, now)
+    publish(DuckDBKeeper(warehouse), tmp_path, now)
     reader = SnapshotReader(tmp_path, ["ai_audit_daily", "ai_audit_workspace_stats"])
     reader.read(COUNTED)
     warehouse.execute(f"update {SCHEMA}.ai_audit_daily set interaction_count = 40 where date = '2026-11-02'")
     warehouse.execute(f"update {SCHEMA}.ai_audit_days set builds = 2 where date = '2026-11-02'")
-    manifest = publish(warehouse, tmp_path, now).manifest
+    manifest = publish(DuckDBKeeper(warehouse), tmp_path, now).manifest
     newest = tmp_path / manifest.files["ai_audit_workspace_stats"][-1].path
     newest.rename(tmp_path / "away")
     with pytest.raises(ReadError, match="No files found"):
@@ -119,7 +120,7 @@ def test_a_snapshot_that_cannot_be_read_whole_leaves_the_one_before(
 
 
 def test_of_events_only_the_days_that_are_asked_for_are_opened(tmp_path: Path, warehouse: duckdb.DuckDBPyConnection):
-    publish(warehouse, tmp_path, datetime(2026, 11, 2, 12, tzinfo=UTC))
+    publish(DuckDBKeeper(warehouse), tmp_path, datetime(2026, 11, 2, 12, tzinfo=UTC))
     reader = SnapshotReader(tmp_path, [])
     assert reader.read(of_days("2026-11-01", "2026-11-02")).item() == 2
     shutil.rmtree(tmp_path / "ai_audit_logs/date=2026-11-01")
@@ -127,7 +128,7 @@ def test_of_events_only_the_days_that_are_asked_for_are_opened(tmp_path: Path, w
 
 
 def test_a_table_that_is_not_published_is_named(tmp_path: Path, warehouse: duckdb.DuckDBPyConnection):
-    publish(warehouse, tmp_path, datetime(2026, 11, 2, 12, tzinfo=UTC))
+    publish(DuckDBKeeper(warehouse), tmp_path, datetime(2026, 11, 2, 12, tzinfo=UTC))
     with pytest.raises(ReadError, match="ai_audit_alerts is not published yet: run `audit build`"):
         SnapshotReader(tmp_path, []).read(Query("select 1", tables=("ai_audit_alerts",)))
 

@@ -10,8 +10,8 @@ from dagster import AssetCheckSeverity, DagsterInstance
 
 from audit_assets.rules.load import load_rules, rule_files
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets.warehouse.days import mark_built
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
 from audit_assets.warehouse.snapshot import publish
 from audit_assets_tests.homes import Home
 
@@ -137,8 +137,8 @@ def test_an_id_held_twice_is_told(home: Home):
         ((day, id_),) = connection.execute(
             "select cast(created_at as date), id from analytics.ai_audit_logs order by created_at desc limit 1"
         ).fetchall()
-        mark_built(connection, [day])
-        publish(connection, settings.snapshot_folder, datetime.now(UTC))
+        DuckDBKeeper(connection).mark_built([day])
+        publish(DuckDBKeeper(connection), settings.snapshot_folder, datetime.now(UTC))
     result = ids_are_unique(Surroundings())
     assert not result.passed
     assert result.description == f"{id_}: 2 rows"
@@ -150,7 +150,7 @@ def test_the_checks_of_a_warehouse_nothing_was_synced_into_fail_with_words(empty
 
     settings = empty_home.settings()
     with DuckDBWarehouse(settings.duckdb_path, settings.lock_path).connection("a test") as connection:
-        publish(connection, settings.snapshot_folder, datetime.now(UTC))
+        publish(DuckDBKeeper(connection), settings.snapshot_folder, datetime.now(UTC))
     mirror = state_mirror_is_current(Surroundings())
     assert (mirror.passed, mirror.description) == (False, "no sync has succeeded yet: run `audit sync`")
     assert ids_are_unique(Surroundings()).passed

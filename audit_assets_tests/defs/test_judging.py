@@ -15,6 +15,7 @@ from audit_assets.ingest.sync import sync
 from audit_assets.ingest.windows import Request
 from audit_assets.simulate.server_process import free_port
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
 from audit_assets.warehouse.snapshot import publish, read_manifest
 from audit_assets_tests.defs.test_checks import judged
 from audit_assets_tests.homes import Home
@@ -53,7 +54,7 @@ def synced_ago(home: Home, minutes: float) -> None:
             "update analytics.ai_audit_sync_state set last_synced_at = ? where last_synced_at is not null",
             [now - timedelta(minutes=minutes)],
         )
-        publish(connection, settings.snapshot_folder, now)
+        publish(DuckDBKeeper(connection), settings.snapshot_folder, now)
 
 
 def test_while_batches_come_nobody_else_judges(home: Home, instance: DagsterInstance):
@@ -109,7 +110,7 @@ def test_failures_that_never_came_to_publishing_are_seen_all_the_same(home: Home
         with pytest.raises(SourceError):
             sync(nowhere, warehouse, SyncPolicy(), Request("delta"))
     with warehouse.connection("a test") as connection:
-        publish(connection, settings.snapshot_folder, datetime.now(UTC) - timedelta(minutes=5), only=())
+        publish(DuckDBKeeper(connection), settings.snapshot_folder, datetime.now(UTC) - timedelta(minutes=5), only=())
     before = read_manifest(settings.snapshot_folder)
     check = judged()["sync_failed"]
     assert (check.passed, check.description.split(",")[0]) == (False, "the sync: 3 syncs failed in a row")

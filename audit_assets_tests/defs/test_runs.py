@@ -11,8 +11,8 @@ from sqlalchemy import func, select
 from audit_assets.alerting.ledger import alerts, deliveries, open_ledger
 from audit_assets.cli.headless import prepare_instance
 from audit_assets.simulate.world import SILENT
-from audit_assets.warehouse.days import unbuilt_days
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
 from audit_assets.warehouse.raw import count_days
 from audit_assets_tests.homes import DAYS, Home
 
@@ -89,7 +89,7 @@ def test_a_micro_batch_brings_rows_to_the_snapshot_judges_them_and_leaves_models
     names = {evaluation.check_name for evaluation in evaluations(instance, result.run_id)}
     assert names == {*RULES.ids, "state_mirror_is_current", "ids_are_unique"}
     with warehouse(home).connection("a test") as connection:
-        assert unbuilt_days(connection) == ()
+        assert DuckDBKeeper(connection).unbuilt_days() == ()
 
 
 @pytest.mark.requirement("R24")
@@ -234,11 +234,11 @@ def test_a_model_that_fails_fails_the_run_in_words_and_the_next_run_builds_its_d
     assert "dbt run failed" in failed.failure
     assert "ai_audit_daily" in failed.failure
     with warehouse(home).connection("a test") as connection:
-        assert unbuilt_days(connection) == (today(),)
+        assert DuckDBKeeper(connection).unbuilt_days() == (today(),)
         connection.execute("drop table analytics.ai_audit_daily")
     assert home.build(today() - timedelta(days=1), mode="days").succeeded
     with warehouse(home).connection("a test") as connection:
-        assert unbuilt_days(connection) == ()
+        assert DuckDBKeeper(connection).unbuilt_days() == ()
     assert agrees(home)
 
 

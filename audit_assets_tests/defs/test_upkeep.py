@@ -10,6 +10,7 @@ from sqlalchemy import create_engine, text
 
 from audit_assets.cli.headless import prepare_instance
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
 from audit_assets_tests.homes import Home
 
 
@@ -93,8 +94,6 @@ def _age(home: Home, run_ids: set[str]) -> None:
 
 @pytest.mark.requirement("R14")
 def test_state_rows_of_old_deltas_go_and_repairs_failures_and_the_newest_stay(loaded: None, empty_home: Home):
-    from audit_assets.warehouse.upkeep import tidy
-
     settings, now = empty_home.settings(), datetime.now(UTC)
     rows = (
         ("old delta", "delta", "succeeded", 40),
@@ -108,8 +107,8 @@ def test_state_rows_of_old_deltas_go_and_repairs_failures_and_the_newest_stay(lo
                 "insert into analytics.ai_audit_sync_state (sync_id, mode, status, started_at) values (?, ?, ?, ?)",
                 [sync_id, mode, status, now - timedelta(days=days)],
             )
-        assert tidy(connection, now - timedelta(days=30)) == 1
-        assert tidy(connection, now + timedelta(days=1)) == 0
+        assert DuckDBKeeper(connection).tidy(now - timedelta(days=30)) == 1
+        assert DuckDBKeeper(connection).tidy(now + timedelta(days=1)) == 0
         left = connection.execute("select sync_id from analytics.ai_audit_sync_state order by sync_id").fetchall()
     assert [name for (name,) in left] == ["new delta", "old failure", "old repair"]
 

@@ -64,9 +64,16 @@ class BuildFailedError(AssertionError):
 class Models:
     """One DuckDB file and the project built into it. `dbt` is told everything by the environment, as in production."""
 
+    target = "duckdb"
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.duckdb_path = folder / "warehouse.duckdb"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment that names the warehouse."""
+        return {"AI_AUDIT_DUCKDB_PATH": str(self.duckdb_path)}
 
     def clear(self) -> None:
         self.duckdb_path.unlink(missing_ok=True)
@@ -113,7 +120,7 @@ class Models:
         from dbt.cli.main import dbtRunner
 
         environment = {
-            "AI_AUDIT_DUCKDB_PATH": str(self.duckdb_path),
+            **self.settings,
             "DBT_TARGET_PATH": str(self.folder / "target"),
             "DBT_LOG_PATH": str(self.folder / "logs"),
             "DBT_PROJECT_DIR": str(DBT_FOLDER),
@@ -128,7 +135,7 @@ class Models:
                 else:
                     patch.setenv(name, value)
             try:
-                outcome = dbtRunner().invoke([*arguments, "--quiet"])
+                outcome = dbtRunner().invoke([*arguments, "--target", self.target, "--quiet"])
             finally:
                 DuckDBConnectionManager.close_all_connections()
         results = list(getattr(outcome.result, "results", []) or [])

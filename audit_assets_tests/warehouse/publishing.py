@@ -12,8 +12,8 @@ from pathlib import Path
 
 import duckdb
 
-from audit_assets.warehouse.days import mark_built
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
 from audit_assets.warehouse.raw import count_days
 from audit_assets.warehouse.snapshot import Manifest, open_snapshot, publish, read_manifest
 
@@ -46,7 +46,7 @@ def add(connection: duckdb.DuckDBPyConnection, day: date, rows: int) -> None:
     for table in ("ai_audit_workspace_stats (date, rows)", "ai_audit_daily"):
         connection.execute(f"insert into analytics.{table} values (?, ?)", [day, rows])
     count_days(connection, {day}, {day})
-    mark_built(connection, [day])
+    DuckDBKeeper(connection).mark_built([day])
     connection.execute("commit")
 
 
@@ -80,5 +80,5 @@ def publish_for_ever(path: str) -> None:
     with warehouse.connection("publishing in a loop") as connection:
         while True:
             add(connection, FIRST + timedelta(days=chance.randrange(DAYS)), chance.randint(1, 400))
-            published = publish(connection, folder / "published", datetime.now(UTC))
+            published = publish(DuckDBKeeper(connection), folder / "published", datetime.now(UTC))
             print(published.manifest.snapshot_id, flush=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
 from audit_assets.warehouse.facts import read_sync_rows
 from audit_assets.warehouse.protocol import LoadCounts, SyncRow, SyncRun
 from audit_assets.warehouse.snapshot import open_snapshot, publish
@@ -35,7 +36,7 @@ def published(folder: Path, *runs: SyncRun) -> duckdb.DuckDBPyConnection:
         for each in runs:
             writer.record(each)
     with warehouse.connection("a test") as connection:
-        publish(connection, folder / "published", NOW)
+        publish(DuckDBKeeper(connection), folder / "published", NOW)
     return open_snapshot(folder / "published", ["ai_audit_sync_state"])
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from audit_assets.warehouse.days import build_counts, mark_built, unbuilt_days
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
 from audit_assets.warehouse.raw import count_days
 from audit_assets.warehouse.snapshot import (
     KEEP_REPLACED,
@@ -33,7 +33,7 @@ class Desk:
         self.connection, self.folder = connection, folder
 
     def publish(self, now: datetime = NOW) -> Published:
-        return publish(self.connection, self.folder, now)
+        return publish(DuckDBKeeper(self.connection), self.folder, now)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_days_that_left_a_dense_table_leave_the_snapshot(desk: Desk):
         desk.connection.execute(f"insert into {grid} values (?, 'c', 1)", [day])
     desk.publish()
     desk.connection.execute(f"delete from {grid} where date < ?", [THIRD])
-    mark_built(desk.connection, [FIRST])
+    DuckDBKeeper(desk.connection).mark_built([FIRST])
     desk.publish()
     with open_snapshot(desk.folder) as connection:
         assert connection.execute(f"select date from {grid}").fetchall() == [(THIRD,)]
@@ -115,7 +115,7 @@ def test_an_emptied_day_empties_in_the_snapshot(desk: Desk):
     ):
         desk.connection.execute(f"delete from analytics.{table} where {column} = ?", [FIRST])
     count_days(desk.connection, {FIRST}, {FIRST})
-    mark_built(desk.connection, [FIRST])
+    DuckDBKeeper(desk.connection).mark_built([FIRST])
     desk.publish()
     assert counts(desk.folder) == (4, 4, 4)
     assert_whole(desk.folder)
@@ -209,12 +209,14 @@ def test_the_manifest_says_how_far_the_source_was_read(desk: Desk):
 
 @pytest.mark.requirement("R28")
 def test_a_day_is_unbuilt_until_the_models_have_read_its_last_change(desk: Desk):
+    keeper = DuckDBKeeper(desk.connection)
+    builds = "select date, builds from analytics.ai_audit_days where builds > 0"
     count_days(desk.connection, {FIRST, SECOND}, {FIRST})
-    assert unbuilt_days(desk.connection) == (FIRST,)
-    mark_built(desk.connection, [FIRST, THIRD])
-    assert unbuilt_days(desk.connection) == ()
-    assert build_counts(desk.connection) == {FIRST: 1, THIRD: 1}
+    assert keeper.unbuilt_days() == (FIRST,)
+    keeper.mark_built([FIRST, THIRD])
+    assert keeper.unbuilt_days() == ()
+    assert dict(keeper.fetch(builds)) == {FIRST: 1, THIRD: 1}
     count_days(desk.connection, {FIRST}, {FIRST})
-    assert unbuilt_days(desk.connection) == (FIRST,)
-    mark_built(desk.connection, [FIRST])
-    assert build_counts(desk.connection) == {FIRST: 2, THIRD: 1}
+    assert keeper.unbuilt_days() == (FIRST,)
+    keeper.mark_built([FIRST])
+    assert dict(keeper.fetch(builds)) == {FIRST: 2, THIRD: 1}

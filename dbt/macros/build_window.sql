@@ -67,9 +67,19 @@
 {#- The same on staging. The plain bounds on created_at come first: they are what both engines prune files by. -#}
 {% macro is_built_row() -%}
   {%- if builds_everything() -%}
-    true
+    {{ every_row() }}
   {%- else -%}
     {{ rows_of_build_days() }}
+  {%- endif -%}
+{%- endmacro %}
+
+{#- A condition that every row of the raw table or of staging meets. BigQuery answers no statement that reads them
+    without a literal bound on created_at (the raw table says require_partition_filter). -#}
+{% macro every_row() -%}
+  {%- if target.type == 'bigquery' -%}
+    created_at >= {{ timestamp_literal('1900-01-01 00:00:00') }}
+  {%- else -%}
+    true
   {%- endif -%}
 {%- endmacro %}
 
@@ -84,10 +94,12 @@
 
 {#- The first day a dense table must rebuild. Zero days and windows reach forward from the first changed day, and
     days on which nothing was synced have no rows yet: so from the earlier of the first built day and the last day
-    the table holds. -#}
+    the table holds. For BigQuery that is a literal, asked for once: it prunes partitions by nothing else. -#}
 {% macro first_dense_day() -%}
   {%- if builds_everything() -%}
     {{ day_literal('1900-01-01') }}
+  {%- elif target.type == 'bigquery' -%}
+    {{ day_literal([build_days()[0], last_held_day()] | min) }}
   {%- else -%}
     (
       select least({{ day_literal(build_days()[0]) }}, coalesce(max(date), {{ day_literal(build_days()[0]) }}))
@@ -95,3 +107,17 @@
     )
   {%- endif -%}
 {%- endmacro %}
+
+{#- The last day `this` holds, as ISO text, where it lies in the hundred days before the first built one or later; else
+    a day before all others, since then no day is known to be right. Where nothing may be asked, the first built day. -#}
+{% macro last_held_day() %}
+  {%- if not flags.INTROSPECT -%}{{ return(build_days()[0]) }}{%- endif -%}
+  {%- if 'last_held_day' not in model -%}
+    {%- set held = run_query(
+      'select cast(max(date) as string) as last_day from ' ~ this
+      ~ ' where date >= ' ~ add_days(day_literal(build_days()[0]), -100)
+    ) -%}
+    {%- do model.update({'last_held_day': (held.rows[0][0] or '1900-01-01') | string}) -%}
+  {%- endif -%}
+  {{ return(model.last_held_day) }}
+{% endmacro %}

@@ -7,16 +7,17 @@
 {#- Text without surrounding white space; null where nothing is left. -#}
 {% macro trimmed(text) -%}
   {%- if target.type == 'bigquery' -%}
-    nullif(trim({{ text }}), '')
+    nullif(trim({{ text }}, ' \t\n\v\f\r\u00a0'), '')
   {%- else -%}
     nullif(trim({{ text }}, ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(160)), '')
   {%- endif -%}
 {%- endmacro %}
 
-{#- A number from text, or null; infinity and NaN are no numbers here. DuckDB alone would read 1_000. -#}
+{#- A number from text, or null; infinity and NaN are no numbers here. DuckDB alone would read 1_000,
+    BigQuery alone 0x10. -#}
 {% macro safe_float(text) -%}
   {%- if target.type == 'bigquery' -%}
-    if(is_inf(safe_cast({{ text }} as float64)) or is_nan(safe_cast({{ text }} as float64)), null, safe_cast({{ text }} as float64))
+    if(is_inf(safe_cast({{ text }} as float64)) or is_nan(safe_cast({{ text }} as float64)) or lower({{ text }}) like '%x%', null, safe_cast({{ text }} as float64))
   {%- else -%}
     case
       when isfinite(try_cast({{ text }} as double)) and not contains({{ text }}, '_') then try_cast({{ text }} as double)
@@ -35,29 +36,41 @@
 {#- The length of a JSON list given as text; null for anything else. -#}
 {% macro json_list_length(text) -%}
   {%- if target.type == 'bigquery' -%}
-    array_length(json_query_array(safe.parse_json({{ text }}), '$'))
+    array_length(json_query_array(safe.parse_json({{ text }}, wide_number_mode => 'round'), '$'))
   {%- else -%}
     cast(case when json_valid({{ text }}) then case when json_type({{ text }}) = 'ARRAY' then json_array_length({{ text }}) end end as bigint)
   {%- endif -%}
 {%- endmacro %}
 
-{#- Discrete percentiles (an observed value: the ceil(p × n)-th) of a group, prepared once and picked from.
-    DuckDB keeps the four values; BigQuery keeps the sorted group, which holds about ten million events. -#}
+{#- Discrete percentiles of a group, prepared once and picked from. Exact ones are an observed value, the ceil(p × n)-th:
+    DuckDB keeps the four; BigQuery keeps the sorted group, which holds about ten million events. Beyond that the
+    variable `percentiles` asks BigQuery for a sketch: a value of about that rank, in memory that does not grow. -#}
 {% macro latency_percentiles(number) -%}
-  {%- if target.type == 'bigquery' -%}
-    array_agg({{ number }} ignore nulls order by {{ number }})
-  {%- else -%}
+  {%- if target.type != 'bigquery' -%}
     quantile_disc({{ number }}, [0.5, 0.9, 0.95, 0.99])
+  {%- elif sketches_percentiles() -%}
+    approx_quantiles({{ number }}, 100)
+  {%- else -%}
+    array_agg({{ number }} ignore nulls order by {{ number }})
   {%- endif -%}
 {%- endmacro %}
 
 {% macro latency_percentile(percentiles, percent) -%}
-  {%- if target.type == 'bigquery' -%}
-    {{ percentiles }}[safe_offset(div({{ percent }} * array_length({{ percentiles }}) + 99, 100) - 1)]
-  {%- else -%}
+  {%- if target.type != 'bigquery' -%}
     {{ percentiles }}[{{ [50, 90, 95, 99].index(percent) + 1 }}]
+  {%- elif sketches_percentiles() -%}
+    {{ percentiles }}[safe_offset({{ percent }})]
+  {%- else -%}
+    {{ percentiles }}[safe_offset(div({{ percent }} * array_length({{ percentiles }}) + 99, 100) - 1)]
   {%- endif -%}
 {%- endmacro %}
+
+{% macro sketches_percentiles() %}
+  {%- if var('percentiles') not in ['exact', 'sketch'] -%}
+    {{ exceptions.raise_compiler_error("percentiles: '" ~ var('percentiles') ~ "' is neither exact nor sketch") }}
+  {%- endif -%}
+  {{ return(var('percentiles') == 'sketch') }}
+{% endmacro %}
 
 {#- The continuous median (mean of the middle two) of an array without nulls. -#}
 {% macro array_median(numbers) -%}
@@ -119,7 +132,7 @@
 {#- The start of the step of so many minutes that an instant lies in. Steps are cut in UTC. -#}
 {% macro step_of(instant, minutes) -%}
   {%- if target.type == 'bigquery' -%}
-    timestamp_seconds(div(unix_seconds({{ instant }}), {{ 60 * minutes }}) * {{ 60 * minutes }})
+    timestamp_micros(div(unix_micros({{ instant }}), {{ 60000000 * minutes }}) * {{ 60000000 * minutes }})
   {%- else -%}
     make_timestamptz(epoch_us({{ instant }}) // {{ 60000000 * minutes }} * {{ 60000000 * minutes }})
   {%- endif -%}

@@ -14,7 +14,7 @@
 {#- The condition itself; a full refresh is tested whole. Staging is pruned by created_at. -#}
 {% macro tested_days(relation) -%}
   {%- if not execute or flags.FULL_REFRESH -%}
-    true
+    {{ every_row() if relation.identifier.startswith('stg_') else 'true' }}
   {%- elif relation.identifier.startswith('stg_') -%}
     {{ rows_of_build_days() }}
   {%- else -%}

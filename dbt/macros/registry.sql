@@ -9,7 +9,7 @@
     but a refresh of everything names no days. -#}
 {% macro rows_to_register() -%}
   {%- if not execute or flags.FULL_REFRESH or not is_incremental() -%}
-    true
+    {{ every_row() }}
   {%- else -%}
     {{ rows_of_build_days() }}
   {%- endif -%}

@@ -23,32 +23,28 @@
   select {{ columns }} from {{ arguments['temp_relation'] }}
 {% endmacro %}
 
-{#- BigQuery: takes the place of the adapter's insert_overwrite. The adapter's dynamic form would keep an emptied day,
-    its static form wants the days in the model's config, where they would be read while parsing. -#}
+{#- BigQuery: takes the place of the adapter's insert_overwrite, and of its microbatch, which ends in the same macro. The
+    adapter's dynamic form keeps an emptied day, since it replaces the days that have new rows; its static form wants the
+    days in the model's config, where they would be read while parsing.
+    The replaced days are literals, so that only their partitions are read. A dense table's reach from the first day it
+    rebuilds; a built row outside them would come to lie beside its older self, and fails the statement instead. -#}
 {% macro bq_insert_overwrite_sql(
     tmp_relation, target_relation, sql, unique_key, partition_by, partitions, dest_columns, tmp_relation_exists, copy_partitions
 ) %}
-  declare replaced_days array<date>;
+  {%- if replaces_onward() -%}
+    {%- set replaced = 'date >= ' ~ first_dense_day() -%}
+  {%- else -%}
+    {%- set replaced = 'date in (' ~ build_day_list() ~ ')' -%}
+  {%- endif -%}
+  {%- set outside = "error(concat('a built row of ', cast(date as string), ' lies outside the replaced days'))" -%}
   {% if not tmp_relation_exists %}
   {{ bq_create_table_as(partition_by, true, tmp_relation, sql, 'sql') }};
   {% endif %}
-  set replaced_days = (
-    select array_agg(distinct day)
-    from (
-      select date as day from {{ tmp_relation }}
-      union all
-      {%- if replaces_onward() %}
-      select date as day from {{ target_relation }} where date >= {{ day_literal(build_days()[0]) }}
-      {%- else %}
-      select day from unnest([{{ build_day_list() }}]) as day
-      {%- endif %}
-    )
-  );
   {{ get_insert_overwrite_merge_sql(
     target_relation,
-    '(select * from ' ~ tmp_relation ~ ')',
+    '(select * from ' ~ tmp_relation ~ ' where if(' ~ replaced ~ ', true, ' ~ outside ~ '))',
     dest_columns,
-    ['DBT_INTERNAL_DEST.date in unnest(replaced_days)']
+    ['DBT_INTERNAL_DEST.' ~ replaced]
   ) }};
   drop table if exists {{ tmp_relation }}
 {% endmacro %}

@@ -8,7 +8,7 @@ with raw_days as (
     from {{ source('analytics', 'ai_audit_logs') }}
     where
         {{ trimmed('drill_id') }} is null
-        and {{ 'true' if flags.FULL_REFRESH or not execute else rows_of_build_days('cast(created_at as date)') }}
+        and {{ every_row() if flags.FULL_REFRESH or not execute else rows_of_build_days('cast(created_at as date)') }}
     group by cast(created_at as date)
 ),
 

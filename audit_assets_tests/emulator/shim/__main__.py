@@ -9,6 +9,13 @@ What the emulator gets wrong, and what of it is mended here:
 - A file uploaded in one request is refused for its content type. It is taken.
 - `create table t (columns) as (query)` is not understood. The query is cast to the declared columns.
 - A script's temporary tables outlive it. They are dropped at its end.
+- Of `div(a + b, c)` the sum is not kept together; `unix_seconds` rounds up; `json_query_array` of what is no list
+  fails; `safe_cast` to a number takes `1_000` for one; the place before an array's first, asked for safely, is its
+  last. All are spelt out so that they are right.
+- Where the types of columns are known, a place in an array is one too far. They are not looked up; nothing but the
+  average and the division of NUMERIC asks for them.
+- A statement is parsed some fifty times on its way. It is parsed once.
+- `array_agg(distinct … ignore nulls)` and `set (a) = (select as struct …)` are not understood. They are.
 - Where a job names a default dataset, it is put before a script's temporary tables too. It is not.
 - `require_partition_filter` is not enforced, and of `partition by date(column)` the column is forgotten. A statement
   that reads such a table, or a view over one, without a bound on the partition column is refused in the service's words
@@ -20,8 +27,11 @@ What stays different:
 - No authentication, no IAM, no quotas, no slots, no bytes processed or billed, one location (`US`), no expiration.
 - Jobs run at once, one after the other, while they are inserted: none is ever seen running, none can be cancelled.
 - `begin … exception when error then … end` around a transaction answers 500.
+- A load into a table that is not there wants a schema, also of files that carry one.
 - A load's `outputRows` counts the table afterwards, not the rows loaded. DML tells the sum of affected rows only.
 - Partitions are not stored: nothing is pruned, `_PARTITIONTIME` is the day of the query, `$20261101` is no address.
+- A place asked of `approx_quantiles(…)` itself is one too far; asked of a column that holds it, it is right.
+- An average or a division of NUMERIC is of another scale than the service's.
 - Arithmetic, casts of text, regular expressions and the order of equal rows are DuckDB's.
 """
 

@@ -1,0 +1,33 @@
+"""BigQuery's client by way of Dagster's own resource; imported only where BigQuery is the warehouse."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from dagster_gcp import BigQueryResource
+from google.cloud import bigquery
+
+from audit_assets.warehouse.bigquery.client import Place, open_client
+
+
+class BigQueryAt(BigQueryResource):
+    """The stock resource; an emulator at `endpoint` is asked there, without credentials."""
+
+    dataset: str
+    endpoint: str | None = None
+
+    @contextmanager
+    def get_client(self) -> Generator[bigquery.Client]:
+        if self.endpoint is None:
+            with super().get_client() as client:
+                yield client
+        else:
+            yield open_client(Place(str(self.project), self.dataset, str(self.location), self.endpoint))
+
+
+def client_at(place: Place) -> bigquery.Client:
+    """A client for the place, handed down to code that knows no Dagster."""
+    resource = BigQueryAt(
+        project=place.project, location=place.location, dataset=place.dataset, endpoint=place.endpoint
+    )
+    with resource.get_client() as client:
+        return client

@@ -1,0 +1,1 @@
+"""The warehouse on BigQuery. The only folder that imports Google's clients."""

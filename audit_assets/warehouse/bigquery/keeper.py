@@ -1,0 +1,132 @@
+"""What the stages after the sync do with the dataset while it is held."""
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from audit_assets.warehouse.bigquery.arrival import written
+from audit_assets.warehouse.bigquery.client import in_dataset
+from audit_assets.warehouse.bigquery.jobs import Jobs, literal
+from audit_assets.warehouse.bigquery.schema import DUCKDB_TYPES, LEDGER_COPIES
+from audit_assets.warehouse.bigquery.statements import counted_built, text, transaction
+from audit_assets.warehouse.schema import SCHEMA
+
+# As many as there are interactions or nearly so: they stay in BigQuery, where the dashboards ask for them.
+STAY = frozenset(
+    {"ai_audit_logs", "ai_audit_workspace_stats", "ai_audit_workspace_counts", "ai_audit_latency_histogram"}
+)
+# What a file of the snapshot may take at once: days of a backfill are fetched in parts of so many.
+_DAYS_AT_ONCE = 31
+
+
+class BigQueryKeeper:
+    """A keeper over the dataset; the caller holds the lock."""
+
+    def __init__(self, jobs: Jobs, now: Callable[[], datetime]) -> None:
+        self._jobs, self._now, self._place = jobs, now, jobs.place
+
+    def fetch(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._jobs.rows(in_dataset(sql, self._place))
+
+    def columns(self) -> Mapping[str, Mapping[str, str]]:
+        found = self._jobs.rows(
+            f"""select table_name, column_name, data_type
+            from `{self._place.dataset}`.INFORMATION_SCHEMA.COLUMNS
+            order by table_name, ordinal_position"""
+        )
+        tables: dict[str, dict[str, str]] = {}
+        for table, column, kind in found:
+            if table.startswith("ai_audit_") and "__dbt_" not in table and table not in STAY:
+                tables.setdefault(table, {})[column] = DUCKDB_TYPES[kind]
+        return tables
+
+    def views(self) -> Mapping[str, str]:
+        return {}
+
+    def copy(self, sql: str, path: Path) -> int:
+        return _write(self._frame(in_dataset(sql, self._place)), path)
+
+    def copy_days(self, table: str, day_of: str, paths: Mapping[date, Path]) -> Mapping[date, int]:
+        """A query for many days at once, each between literal bounds."""
+        days, written_rows = sorted(paths), dict[date, int]()
+        for at in range(0, len(days), _DAYS_AT_ONCE):
+            part = days[at : at + _DAYS_AT_ONCE]
+            listed = ", ".join(f"date '{day.isoformat()}'" for day in part)
+            rows = self._frame(f"select * from {self._place.table(table)} where {day_of} in ({listed})")
+            for day in part:
+                written_rows[day] = _write(rows.filter(pl.col("date") == day), paths[day])
+        return written_rows
+
+    def _frame(self, sql: str) -> pl.DataFrame:
+        return pl.DataFrame(self._jobs.arrow(sql))
+
+    def unbuilt_days(self) -> tuple[date, ...]:
+        found = self.fetch(f"select date from {SCHEMA}.ai_audit_days where loads > loads_built order by date")
+        return tuple(day for (day,) in found)
+
+    def mark_built(self, days: Collection[date]) -> None:
+        if days:
+            self._jobs.rows(counted_built(self._place.table("ai_audit_days"), days))
+
+    def tidy(self, before: datetime) -> int:
+        """Staging tables that a killed sync left are BigQuery's to delete."""
+        state = self._place.table("ai_audit_sync_state")
+        old = (
+            f"started_at < {literal(before)} and mode = 'delta' and status != 'failed'"
+            f" and sync_id != (select sync_id from {state} order by started_at desc limit 1)"
+        )
+        ((count,),) = self._jobs.rows(f"select count(*) from {state} where {old}")
+        if count:
+            self._jobs.rows(f"delete from {state} where {old}")
+        return count
+
+    def forget_drill(self, capability: str) -> None:
+        table = self._place.table("ai_audit_capabilities")
+        self._jobs.rows(f"delete from {table} where capability = {text(capability)} and environment = 'sim'")
+
+    def copied_versions(self) -> Mapping[str, str]:
+        return dict(self._jobs.rows(f"select table_name, version from {self._place.table(LEDGER_COPIES)}"))
+
+    def replace_copies(self, copies: Mapping[str, pa.Table], versions: Mapping[str, str]) -> None:
+        stamp = f"{self._now():%Y%m%d%H%M%S%f}"
+        statements: list[str] = []
+        staged: list[str] = []
+        for name, rows in copies.items():
+            types = {field.name: _KINDS[field.type] for field in rows.schema}
+            columns = ", ".join(f"`{column}`" for column in types)
+            listed = ", ".join(f"`{column}` {kind}" for column, kind in types.items())
+            staging = f"staging_{name}_{stamp}"
+            self._jobs.make_staging(staging, types, self._now())
+            with written(rows) as file:
+                self._jobs.load(file.path, staging, types, f"load-{staging}")
+            staged.append(staging)
+            self._jobs.rows(f"create table if not exists {self._place.table(name)} ({listed})")
+            statements += [
+                f"delete from {self._place.table(name)} where true",
+                f"insert into {self._place.table(name)} ({columns}) select {columns} from {self._place.table(staging)}",
+                f"delete from {self._place.table(LEDGER_COPIES)} where table_name = '{name}'",
+                f"insert into {self._place.table(LEDGER_COPIES)} (table_name, version)"
+                f" values ('{name}', {text(versions[name])})",
+            ]
+        self._jobs.script(transaction(statements), f"ledger-{stamp}")
+        for staging in staged:
+            self._jobs.drop(staging)
+
+
+_KINDS: Mapping[pa.DataType, str] = {
+    pa.timestamp("us", tz="UTC"): "TIMESTAMP",
+    pa.float64(): "FLOAT64",
+    pa.int64(): "INT64",
+    pa.bool_(): "BOOL",
+    pa.string(): "STRING",
+}
+
+
+def _write(rows: pl.DataFrame, path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.write_parquet(path, compression="snappy")
+    return rows.height

@@ -1,0 +1,110 @@
+"""What the stages after the sync do with the DuckDB file while it is held."""
+
+from collections.abc import Collection, Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from audit_assets.warehouse.raw import RAW, in_one_commit
+from audit_assets.warehouse.schema import SCHEMA
+
+_DAYS, _STATE = f"{SCHEMA}.ai_audit_days", f"{SCHEMA}.ai_audit_sync_state"
+
+# What was copied last, so that a ledger in which nothing happened costs a count a table. Not for readers.
+_COPIES = f"{SCHEMA}.ledger_copies"
+
+
+class DuckDBKeeper:
+    """A keeper over an open connection."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def fetch(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql).fetchall()
+
+    def columns(self) -> Mapping[str, Mapping[str, str]]:
+        found = self.fetch(
+            "select table_name, column_name, data_type from information_schema.columns"
+            " inner join information_schema.tables using (table_schema, table_name)"
+            f" where table_schema = '{SCHEMA}' and table_type = 'BASE TABLE' and table_name like 'ai_audit_%'"
+            " and table_name not like '%__dbt_%' order by table_name, ordinal_position"
+        )
+        tables: dict[str, dict[str, str]] = {}
+        for table, column, kind in found:
+            tables.setdefault(table, {})[column] = kind
+        return tables
+
+    def views(self) -> Mapping[str, str]:
+        """The staging model: readers see raw rows typed as the marts do, from one text."""
+        return dict(
+            self.fetch(
+                "select view_name, sql from duckdb_views()"
+                f" where schema_name = '{SCHEMA}' and view_name = 'stg_ai_audit_logs'"
+            )
+        )
+
+    def copy(self, sql: str, path: Path) -> int:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        target = str(path).replace("'", "''")
+        ((rows,),) = self.fetch(f"copy ({sql}) to '{target}' (format parquet, compression snappy)")
+        return rows
+
+    def copy_days(self, table: str, day_of: str, paths: Mapping[date, Path]) -> Mapping[date, int]:
+        return {
+            day: self.copy(f"select * from {SCHEMA}.{table} where {_of_day(table, day_of, day)}", path)
+            for day, path in paths.items()
+        }
+
+    def unbuilt_days(self) -> tuple[date, ...]:
+        return tuple(day for (day,) in self.fetch(f"select date from {_DAYS} where loads > loads_built order by date"))
+
+    def mark_built(self, days: Collection[date]) -> None:
+        for day in sorted(days):
+            self._connection.execute(
+                f"""merge into {_DAYS} held using (select ?::date as date) built on held.date = built.date
+                when matched then update set loads_built = held.loads, builds = held.builds + 1
+                when not matched then insert (date, loads, loads_built, builds) values (built.date, 0, 0, 1)""",
+                [day],
+            )
+
+    def tidy(self, before: datetime) -> int:
+        """Also writes the file out, so that freed blocks are used again."""
+        dropped = self._connection.execute(
+            f"""delete from {_STATE}
+            where started_at < ? and mode = 'delta' and status <> 'failed'
+                and sync_id <> (select arg_max(sync_id, started_at) from {_STATE})""",
+            [before],
+        ).fetchone()
+        self._connection.execute("checkpoint")
+        return dropped[0] if dropped else 0
+
+    def forget_drill(self, capability: str) -> None:
+        self._connection.execute(
+            f"delete from {SCHEMA}.ai_audit_capabilities where capability = ? and environment = 'sim'", [capability]
+        )
+
+    def copied_versions(self) -> Mapping[str, str]:
+        self._connection.execute(
+            f"create table if not exists {_COPIES} (table_name varchar primary key, version varchar)"
+        )
+        return dict(self.fetch(f"select table_name, version from {_COPIES}"))
+
+    def replace_copies(self, copies: Mapping[str, pa.Table], versions: Mapping[str, str]) -> None:
+        with in_one_commit(self._connection):
+            for name, rows in copies.items():
+                self._connection.register("fresh_rows", rows)
+                self._connection.execute(f"create or replace table {SCHEMA}.{name} as select * from fresh_rows")
+                self._connection.execute(f"insert or replace into {_COPIES} values (?, ?)", [name, versions[name]])
+                self._connection.unregister("fresh_rows")
+
+
+def _of_day(table: str, day_of: str, day: date) -> str:
+    """Raw rows are found by bounds on created_at, by which row groups of other days are skipped."""
+    if f"{SCHEMA}.{table}" == RAW:
+        start = f"timestamptz '{day.isoformat()} 00:00:00+00'"
+        return f"created_at >= {start} and created_at < {start} + interval 1 day"
+    return f"{day_of} = date '{day.isoformat()}'"

@@ -1,0 +1,148 @@
+"""The project's models built twice over the same raw rows: by Google's reference engine and by DuckDB."""
+
+import graphlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from audit_assets.settings import read_settings
+from audit_assets_tests import bigquery_models
+from audit_assets_tests.models.conftest import Models
+from audit_assets_tests.reference_engine import ReferenceEngine, Rows, unlike
+
+NOW = bigquery_models.WINDOW["AI_AUDIT_BUILD_NOW"]
+DAYS = bigquery_models.WINDOW["AI_AUDIT_BUILD_DAYS"]
+SOURCES = ("ai_audit_logs", "ai_audit_workspaces")
+
+# `first_dense_day()`. BigQuery asks it once, the engine once for each row it is compared with.
+ASKED_ONCE = re.compile(r"\(\s*select least\(date '[\d-]+', coalesce\(max\(date\), date '[\d-]+'\)\)\s*from `\w+`\s*\)")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as BigQuery has it, in the forms of a full refresh and of an incremental build."""
+
+    name: str
+    sql: Mapping[str, str]
+    columns: tuple[tuple[str, str], ...]
+    key: tuple[str, ...]  # of a table that is merged by key; else days are replaced
+    dense: bool
+
+
+@dataclass(frozen=True)
+class Project:
+    """The models in the order they are built in, and the columns of all tables."""
+
+    models: tuple[Model, ...]
+    tables: Mapping[str, tuple[tuple[str, str], ...]]
+
+
+def compile_project(folder: Path) -> Project:
+    """The project compiled for BigQuery in `folder`, without a network."""
+    bigquery_models.load_analyzer_module(read_settings().home / "cache")
+    forms = {form: bigquery_models.compile_for_bigquery(form, folder) for form in bigquery_models.FORMS}
+    nodes = json.loads((folder / "target" / "manifest.json").read_text())["nodes"]
+    nodes = {name: node for name, node in nodes.items() if node["resource_type"] == "model"}
+    needs = {name: [other for other in node["depends_on"]["nodes"] if other in nodes] for name, node in nodes.items()}
+    models: list[Model] = []
+    for unique_id in graphlib.TopologicalSorter(needs).static_order():
+        name, config = nodes[unique_id]["name"], nodes[unique_id]["config"]
+        found = {
+            form: next(each for each in compiled.statements if each.name == name and each.contract)
+            for form, compiled in forms.items()
+        }
+        contract = next(iter(found.values())).contract
+        assert contract is not None
+        models.append(
+            Model(
+                name,
+                {form: each.sql for form, each in found.items()},
+                tuple(contract),
+                tuple(config["unique_key"] or ()),
+                bool(config["meta"].get("dense")),
+            )
+        )
+    return Project(tuple(models), {name: tuple(columns) for name, columns in forms["incremental"].tables.items()})
+
+
+class BothEngines:
+    """The same raw rows in DuckDB and in the reference engine, and some of the models built over them."""
+
+    def __init__(self, project: Project, duckdb: Models, chosen: Callable[[str], bool]) -> None:
+        self.models = [model for model in project.models if chosen(model.name)]
+        self.duckdb = duckdb
+        self.engine = ReferenceEngine(project.tables)
+
+    def refresh(self) -> None:
+        """Build everything."""
+        self._hand_over()
+        self.duckdb.run("run", "--full-refresh", "--select", *self._names(), now=NOW)
+        for model in self.models:
+            self.engine.put(model.name, self._yielded(model, "full refresh"))
+
+    def build(self) -> None:
+        """Build the changed days."""
+        self._hand_over()
+        self.duckdb.run("run", "--select", *self._names(), days=DAYS, now=NOW)
+        for model in self.models:
+            held = self.rows(model.name)
+            self.engine.put(model.name, _merged(model, held, self._yielded(model, "incremental")))
+
+    def assert_alike(self) -> None:
+        for model in self.models:
+            names = [name for name, _ in model.columns]
+            assert [row[0] for row in self.duckdb.query(f"describe {model.name}")] == names
+            expected = self.duckdb.query(f"select {', '.join(names)} from {model.name}")
+            assert expected, f"{model.name} is empty: nothing was compared"
+            assert unlike(model.columns, self.rows(model.name), expected) == [], model.name
+
+    def never_filled(self) -> list[str]:
+        """The columns that are null in every row: of them nothing was compared."""
+        return [
+            f"{model.name}.{column}"
+            for model in self.models
+            for (column, _), values in zip(model.columns, zip(*self.rows(model.name), strict=True), strict=True)
+            if not any(value is not None for value in values)
+        ]
+
+    def rows(self, table: str) -> Rows:
+        return self.engine.query(f"select * from {table}").rows
+
+    def _names(self) -> list[str]:
+        return [model.name for model in self.models]
+
+    def _hand_over(self) -> None:
+        for source in SOURCES:
+            columns = ", ".join(name for name, _ in self.engine.tables[source])
+            self.engine.put(source, self.duckdb.query(f"select {columns} from {source}"))
+
+    def _yielded(self, model: Model, form: str) -> Rows:
+        found = self.engine.query(ASKED_ONCE.sub(self._asked_once, model.sql[form]))
+        assert found.columns == model.columns, model.name
+        return found.rows
+
+    def _asked_once(self, found: re.Match[str]) -> str:
+        ((day,),) = self.engine.query(f"select {found[0]}").rows
+        return f"date '{day}'"
+
+
+def _merged(model: Model, held: Rows, yielded: Rows) -> Rows:
+    """What the build's MERGE leaves: the engine knows none, so that what it means is said here."""
+    places = [name for name, _ in model.columns]
+    if model.name.startswith("stg_"):
+        return yielded
+    if model.key:
+        key = [places.index(name) for name in model.key]
+        return list({tuple(row[place] for place in key): row for row in [*held, *yielded]}.values())
+    day = places.index("date")
+    days = [date.fromisoformat(text) for text in DAYS.split(",")]
+    produced = {row[day] for row in yielded}
+
+    def is_replaced(at: Any) -> bool:
+        return at in produced or (at >= days[0] if model.dense else at in days)
+
+    return [*(row for row in held if not is_replaced(row[day])), *yielded]
