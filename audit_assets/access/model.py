@@ -16,7 +16,7 @@ Former = Annotated[
     str,
     StringConstraints(
         pattern=r"^((user|group|serviceAccount):[a-z0-9._+-]+@[a-z0-9.-]+|domain:[a-z0-9.-]+"
-        r"|projectReaders|projectWriters|allUsers|allAuthenticatedUsers)$"
+        r"|projectReaders|allUsers|allAuthenticatedUsers)$"
     ),
 ]
 GroupName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]

@@ -16,6 +16,8 @@ from audit_assets.access.plan_rows import dropped_policies, row_policies
 from audit_assets.access.plan_tags import column_tags, tags
 from audit_assets.warehouse.access import DatasetAccess, State, TableThere
 
+_VIEWERS = "projectReaders"
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -85,10 +87,14 @@ def _views(policy: Policy, place: Place, state: State) -> Iterator[Change]:
     if state.beside is None and needed:
         said = f"{place.views} is made, for the views"
         yield Change("keeps", place.views, said, Statement(statements.create_dataset(place)))
+        if _VIEWERS in policy.groups.former:  # whom BigQuery lets read every dataset that is made
+            said = f"{_VIEWERS} do not read all of {place.views}"
+            remove = DatasetAccess(readers=frozenset({_VIEWERS}))
+            yield Change("narrows", place.views, said, DatasetList(place.views, remove=remove))
     for name, view in wanted.items():
         text = state.view_texts.get(name)
         if text is None or statements.canonical(text) != statements.canonical(statements.view_text(place, view)):
-            said = f"the view {name} shows {len(view.columns) + len(view.computed)} columns of {view.of}"
+            said = f"the view {name} shows {', '.join([*view.columns, *view.computed])} of {view.of}"
             sql = statements.create_view(place, name, view)
             yield Change("keeps" if text is None else "opens", f"{place.views}.{name}", said, Statement(sql))
     missing = frozenset((place.views, name) for name in wanted) - there.views
@@ -132,7 +138,7 @@ def _left_alone(policy: Policy, place: Place, state: State) -> Iterator[str]:
 
 
 def _mend(principal: str) -> str:
-    if principal in ("projectReaders", "projectWriters", "allUsers", "allAuthenticatedUsers"):
+    if principal in ("projectReaders", "allUsers", "allAuthenticatedUsers"):
         return ": that is more people than any group of it; put it under `former` to have it taken back"
     return ""
 

@@ -143,8 +143,9 @@ def _place(settings: Settings) -> Place:
 
 def _plane(settings: Settings) -> AccessPlane:
     from audit_assets.warehouse.bigquery.access_plane import open_plane
+    from audit_assets.warehouse.bigquery.client import place_of
 
-    return open_plane(settings.bigquery_project, settings.bigquery_location, settings.bigquery_endpoint)
+    return open_plane(place_of(settings))
 
 
 def _generated(policy: Policy, known: Catalog) -> dict[Path, str]:

@@ -57,7 +57,11 @@ filter using (created_at >= timestamp_sub(current_timestamp(), interval 30 day))
 create schema if not exists `mad-vibe-prod.analytics_views`
 options (location = 'US', description = 'Authorised views of analytics.');
 
--- the view interactions shows 12 columns of ai_audit_logs
+-- projectReaders do not read all of analytics_views
+-- datasets.patch analytics_views, access:
+--   - READER projectReaders
+
+-- the view interactions shows id, created_at, capability, provider, model, status, error_flag, duration_ms, prompt_tokens, completion_tokens, prompt_length, workspace_key of ai_audit_logs
 create or replace view `mad-vibe-prod.analytics_views.interactions`
 options (description = 'One row per interaction, without documents, snapshot, completion and model parameters.') as
 select
@@ -75,7 +79,7 @@ select
   to_hex(sha256(workflow_id)) as workspace_key
 from `mad-vibe-prod.analytics.ai_audit_logs`;
 
--- the view workspaces shows 4 columns of ai_audit_workspaces
+-- the view workspaces shows team, last_accessed_at, synced_at, workspace_key of ai_audit_workspaces
 create or replace view `mad-vibe-prod.analytics_views.workspaces`
 options (description = 'One row per workspace, without its name and owner.') as
 select

@@ -32,7 +32,7 @@ class PaperPlane:
         if statement.startswith("create schema"):
             made = re.search(r"`[\w-]+\.(\w+)`", statement)
             assert made is not None
-            self.datasets.setdefault(made[1], DatasetAccess())
+            self.datasets.setdefault(made[1], DatasetAccess(frozenset({"projectReaders"})))  # as BigQuery does
             return
         assert found is not None
         dataset, name = found.groups()

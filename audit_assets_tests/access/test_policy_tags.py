@@ -8,7 +8,14 @@ import pytest
 import requests
 
 from audit_assets.warehouse.access import TagThere
-from audit_assets.warehouse.bigquery.policy_tags import CATALOG, DATA_POLICIES, MASKED_READER, READER, PolicyTags
+from audit_assets.warehouse.bigquery.policy_tags import (
+    CATALOG,
+    DATA_POLICIES,
+    MASKED_READER,
+    READER,
+    PolicyTags,
+    without_project,
+)
 from audit_assets.warehouse.bigquery.rest import Rest, mended
 from audit_assets.warehouse.protocol import WarehouseError
 
@@ -49,6 +56,8 @@ class PaperGoogle(requests.Session):
         if method == "POST":
             name = f"{path}/{json.get('dataPolicyId') or len(self.resources)}"
             self.resources[name] = {**json, "name": name}
+            if "policyTag" in json:  # told with the project's number, as Google documents it
+                self.resources[name]["policyTag"] = json["policyTag"].replace("projects/p/", "projects/123456/")
             return answer(200, self.resources[name])
         if method == "PATCH":
             assert params == {"updateMask": "dataMaskingPolicy"}
@@ -94,7 +103,7 @@ def test_a_tag_is_made_with_its_taxonomy_once_and_read_back(google: PaperGoogle,
     assert taxonomy["activatedPolicyTypes"] == ["FINE_GRAINED_ACCESS_CONTROL"]
     (mask,) = [one for one in google.resources.values() if "dataPolicyId" in one]
     assert mask["dataPolicyType"] == "DATA_MASKING_POLICY"
-    assert mask["policyTag"] == tags.resources("audit")["person"]
+    assert without_project(mask["policyTag"]) == without_project(tags.resources("audit")["person"])
     assert mask["dataMaskingPolicy"] == {"predefinedExpression": "SHA256"}
 
 

@@ -103,16 +103,14 @@ fi
 
 # 2. The sync's tables, and rows: recent, of a drill, and old.
 "$PYTHON" - <<'PY' >"${TMPDIR:-/tmp}/$DATASET.sql"
-import os
+from audit_assets.settings import read_settings
+from audit_assets.warehouse.bigquery.client import place_of
+from audit_assets.warehouse.bigquery.schema import create_statements
+from audit_assets.warehouse.bigquery.terms import BigQueryTerms
 
-from audit_assets.warehouse.schema import TABLES
-
-kinds = {"varchar": "string", "bigint": "int64", "double": "float64", "timestamptz": "timestamp", "boolean": "bool"}
-place = f"{os.environ['AI_AUDIT_BIGQUERY_PROJECT']}.{os.environ['AI_AUDIT_BIGQUERY_DATASET']}"
-for table, columns in TABLES.items():
-    listed = ", ".join(f"{name} {kinds.get(kind, kind)}" for name, kind in columns.items())
-    bound = " partition by date(created_at) options (require_partition_filter = true)" if table == "ai_audit_logs" else ""
-    print(f"create table `{place}.{table}` ({listed}){bound};")
+here = place_of(read_settings(env_file=None))
+print(";\n".join(create_statements(here, BigQueryTerms(), ())) + ";")
+place = f"{here.project}.{here.dataset}"
 logs = "(id, workflow_id, drill_id, source_documents, created_at)"
 print(f"""insert into `{place}.ai_audit_logs` {logs} values
   ('recent', 'ws-1', null, 'a document', timestamp_sub(current_timestamp(), interval 1 day)),

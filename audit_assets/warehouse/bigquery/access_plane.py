@@ -5,8 +5,11 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import requests
+
 from audit_assets.warehouse.access import DatasetAccess, RowPolicyThere, TagThere
-from audit_assets.warehouse.bigquery.policy_tags import PolicyTags
+from audit_assets.warehouse.bigquery.client import Place, open_client
+from audit_assets.warehouse.bigquery.policy_tags import PolicyTags, without_project
 from audit_assets.warehouse.bigquery.rest import Rest, mended
 from audit_assets.warehouse.protocol import WarehouseError
 
@@ -63,8 +66,13 @@ class GoogleAccessPlane:
             return frozenset(table.table_id for table in self._client.list_tables(dataset, **self._terms))
 
     def readers(self, dataset: str, name: str) -> frozenset[str]:
+        from google.api_core.exceptions import NotFound
+
         with _told(f"reading the grants of {dataset}.{name}"):
-            held = self._client.get_iam_policy(f"{self._client.project}.{dataset}.{name}", **self._terms)
+            try:
+                held = self._client.get_iam_policy(f"{self._client.project}.{dataset}.{name}", **self._terms)
+            except NotFound:  # what a sync stages is gone in a moment
+                return frozenset()
         return _members(held.bindings, VIEWER)
 
     def row_policies(self, dataset: str, table: str) -> Mapping[str, RowPolicyThere]:
@@ -92,8 +100,8 @@ class GoogleAccessPlane:
         tagged = {str(field.name): str(field.policy_tags.names[0]) for field in schema if field.policy_tags}
         if not tagged:
             return {}
-        names = {resource: name for name, resource in self._tags.resources(taxonomy).items()}
-        return {column: names.get(resource, resource) for column, resource in tagged.items()}
+        names = {without_project(resource): name for name, resource in self._tags.resources(taxonomy).items()}
+        return {column: names.get(without_project(resource), resource) for column, resource in tagged.items()}
 
     def set_tag_readers(self, taxonomy: str, tag: str, description: str, principals: Collection[str]) -> None:
         self._tags.set_readers(taxonomy, tag, description, principals)
@@ -142,26 +150,23 @@ class GoogleAccessPlane:
         return entry.role in _READER and _principal(entry) in access.readers
 
 
-def open_plane(project: str, location: str, endpoint: str | None) -> GoogleAccessPlane:
-    """The plane of a project, with the caller's own Google credentials; an `endpoint` is an emulator and asks for none.
+def open_plane(place: Place) -> GoogleAccessPlane:
+    """The plane of a place, with the caller's own Google credentials; an emulator is asked without.
 
     Raises WarehouseError.
     """
-    import google.auth
-    import requests
-    from google.api_core.client_options import ClientOptions
-    from google.auth.credentials import AnonymousCredentials
-    from google.auth.transport.requests import AuthorizedSession
-    from google.cloud import bigquery
+    client = open_client(place)
+    rest = Rest(_signing_session if place.endpoint is None else requests.Session)
+    return GoogleAccessPlane(client, rest, place.location, place.endpoint or ENDPOINT)
 
-    if endpoint is not None:
-        options = ClientOptions(api_endpoint=endpoint)
-        client = bigquery.Client(project, AnonymousCredentials(), client_options=options, location=location)
-        return GoogleAccessPlane(client, Rest(requests.Session), location, endpoint)
+
+def _signing_session() -> requests.Session:
+    import google.auth
+    from google.auth.transport.requests import AuthorizedSession
+
     with _told("signing in"):
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-    client = bigquery.Client(project, credentials, location=location)
-    return GoogleAccessPlane(client, Rest(lambda: AuthorizedSession(credentials)), location)
+    return AuthorizedSession(credentials)
 
 
 def _is_view(entry: "bigquery.AccessEntry") -> bool:
@@ -206,7 +211,6 @@ def _lower(member: str) -> str:
 @contextmanager
 def _told(doing: str) -> Generator[None]:
     """Google's errors as WarehouseErrors, in a sentence with the mend."""
-    import requests
     from google.api_core.exceptions import GoogleAPIError, RetryError
     from google.auth.exceptions import GoogleAuthError
 

@@ -13,6 +13,11 @@ READER = "roles/datacatalog.categoryFineGrainedReader"
 MASKED_READER = "roles/bigquerydatapolicy.maskedReader"
 
 
+def without_project(resource: str) -> str:
+    """A resource's name from its location on: one API writes the project's id, the other its number."""
+    return resource.partition("/locations/")[2]
+
+
 class PolicyTags:
     """The taxonomies of one location: `parent` is projects/…/locations/…"""
 
@@ -30,11 +35,11 @@ class PolicyTags:
 
     def read(self, taxonomy: str) -> Mapping[str, TagThere]:
         """The tags, who reads them, and their masks."""
-        masks = {policy["policyTag"]: policy for policy in self._data_policies()}
+        masks = {without_project(policy["policyTag"]): policy for policy in self._data_policies()}
         found: dict[str, TagThere] = {}
         for name, resource in self.resources(taxonomy).items():
             raw = _members(self._rest.post(f"{CATALOG}/{resource}:getIamPolicy", {}), READER)
-            mask = masks.get(resource)
+            mask = masks.get(without_project(resource))
             if mask is None:
                 found[name] = TagThere(raw)
                 continue
@@ -55,7 +60,9 @@ class PolicyTags:
     def set_mask(self, taxonomy: str, tag: str, mask: str | None, principals: Collection[str]) -> None:
         """Exactly `principals` see values masked by `mask`; None takes the mask away."""
         resource = self.resources(taxonomy)[tag]
-        there = next((policy for policy in self._data_policies() if policy["policyTag"] == resource), None)
+        tagged = without_project(resource)
+        policies = (policy for policy in self._data_policies() if without_project(policy["policyTag"]) == tagged)
+        there = next(policies, None)
         if mask is None:
             if there is not None:
                 self._rest.delete(f"{DATA_POLICIES}/{there['name']}")
