@@ -102,6 +102,7 @@ def test_days_built_again_are_the_same_rows_on_googles_engine_and_on_duckdb(mont
 
 
 @pytest.mark.requirement("R27", "R28")
+@pytest.mark.timeout(900)  # a minute of its own on an idle machine
 def test_days_of_steps_are_the_same_rows_on_googles_engine_and_on_duckdb(project: Project, models: Models):
     both = BothEngines(project, models, lambda name: name.startswith("stg_") or name in BY_STEP)
     models.load(list(rows_of_steps("2026-10-31", 40)))
@@ -113,6 +114,7 @@ def test_days_of_steps_are_the_same_rows_on_googles_engine_and_on_duckdb(project
 
 
 @pytest.mark.requirement("R27")
+@pytest.mark.timeout(900)  # a minute of its own on an idle machine
 def test_weeks_of_steps_are_the_same_rows_on_googles_engine_and_on_duckdb(project: Project, models: Models):
     """So long that windows of fourteen days are filled. All together are counted by the same macro."""
     both = BothEngines(project, models, lambda name: name.startswith("stg_") or name in OF_A_CAPABILITY)
