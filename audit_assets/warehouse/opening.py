@@ -1,15 +1,10 @@
 """The warehouse that the settings name."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 from audit_assets.settings import Destination, Settings
+from audit_assets.warehouse.bigquery.jobs import Connect
 from audit_assets.warehouse.bigquery.terms import BigQueryTerms
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
 from audit_assets.warehouse.protocol import Warehouse
-
-if TYPE_CHECKING:
-    from google.cloud import bigquery
 
 
 def open_warehouse(
@@ -17,7 +12,7 @@ def open_warehouse(
     terms: BigQueryTerms,
     destination: Destination | None = None,
     timeout_seconds: float = 600.0,
-    connect: "Callable[[], bigquery.Client] | None" = None,
+    connect: Connect | None = None,
 ) -> Warehouse:
     """DuckDB's or BigQuery's, as `destination` or else the settings say; nothing is opened yet. `connect` brings
     another client for BigQuery than the one with the caller's own credentials."""

@@ -235,7 +235,9 @@ class _Writing:
         self._keeper, self._folder = keeper, folder
         first, last = days or (date.min, date.max)
         builds = keeper.fetch(f"select date, builds from {SCHEMA}.ai_audit_days where builds > 0")
-        self._builds: dict[date, int] = {day: count for day, count in builds if set(tables) & set(PER_DAY) and first <= day <= last}
+        self._builds: dict[date, int] = {
+            day: count for day, count in builds if set(tables) & set(PER_DAY) and first <= day <= last
+        }
         self._versions = _versions(keeper, tables)
 
     def days(self, table: str, held: tuple[SnapshotFile, ...]) -> tuple[SnapshotFile, ...]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
@@ -24,7 +24,7 @@ _REQUEST_SECONDS = 60.0
 _JOB_SECONDS = 900.0
 _ATTEMPTS = 3
 
-Connect = Callable[[], "bigquery.Client"]
+Connect: TypeAlias = "Callable[[], bigquery.Client]"
 
 
 class Jobs:

@@ -1,24 +1,20 @@
 """The warehouse in BigQuery: one dataset, one writer at a time."""
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from audit_assets.settings import Settings
 from audit_assets.warehouse.bigquery.client import in_dataset, open_client, place_of
-from audit_assets.warehouse.bigquery.jobs import Jobs
+from audit_assets.warehouse.bigquery.jobs import Connect, Jobs
 from audit_assets.warehouse.bigquery.keeper import BigQueryKeeper
 from audit_assets.warehouse.bigquery.schema import MADE, create_statements
 from audit_assets.warehouse.bigquery.terms import BigQueryTerms
 from audit_assets.warehouse.bigquery.writer import BigQueryWriter
 from audit_assets.warehouse.lock import exclusive
-
-if TYPE_CHECKING:
-    from google.cloud import bigquery
 
 # A reader of the lock polls every 20 ms: this pause between two days of a long run lets it in.
 _YIELD_SECONDS = 0.06
@@ -33,7 +29,7 @@ class BigQueryWarehouse:
         settings: Settings,
         terms: BigQueryTerms,
         timeout_seconds: float = 600.0,
-        connect: "Callable[[], bigquery.Client] | None" = None,
+        connect: Connect | None = None,
     ) -> None:
         self.place, self._terms = place_of(settings), terms
         self._lock_path, self._timeout_seconds = settings.home / "bigquery.lock", timeout_seconds

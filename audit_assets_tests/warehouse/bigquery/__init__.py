@@ -1,0 +1,1 @@
+"""The warehouse on BigQuery, against an emulator of it."""
