@@ -20,7 +20,7 @@ Rows = Sequence[tuple[Cell, ...]]
 _EPOCH = date(1970, 1, 1)
 
 
-class ReferenceError(Exception):
+class EngineError(Exception):
     """A query the engine does not take or cannot finish, in its own words."""
 
 
@@ -57,7 +57,7 @@ class ReferenceEngine:
         self._contents[table] = content
 
     def query(self, sql: str, texts: Mapping[str, Sequence[str]] | None = None) -> Answer:
-        """What `sql` yields. `texts` are its named parameters, each an array of strings. Raises ReferenceError."""
+        """What `sql` yields. `texts` are its named parameters, each an array of strings. Raises EngineError."""
         from zetasql.core import ZetaSqlLocalService
         from zetasql.core.exceptions import ZetaSQLError
         from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as messages
@@ -80,7 +80,7 @@ class ReferenceEngine:
                     elements.add(string_value=value)
             answer = client.call_grpc_func("ZetaSqlLocalService_EvaluateQuery", request, messages.EvaluateQueryResponse)
         except ZetaSQLError as error:
-            raise ReferenceError(str(error)) from None
+            raise EngineError(str(error)) from None
         columns = tuple((column.name, type_name(column.type)) for column in answer.prepared.columns)
         readers = [_READERS[kind] for _, kind in columns]
         return Answer(

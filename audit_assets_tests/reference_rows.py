@@ -4,8 +4,8 @@ import random
 from collections.abc import Iterator
 from datetime import date, timedelta
 
-from audit_assets_tests.both_engines import NOW
 from audit_assets_tests.models.conftest import Models, Row
+from audit_assets_tests.reference_models import NOW
 
 STATUSES = (
     "success",

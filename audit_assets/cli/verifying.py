@@ -1,8 +1,12 @@
 """`audit verify-kpis`: each tile against its proof query."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -12,13 +16,22 @@ from rich.text import Text
 from audit_assets.cli.screen import FAILED, AsJson, counting, err, out, print_json
 from audit_assets.dashboards.load import load_definition
 from audit_assets.dashboards.proofs import load_proofs
-from audit_assets.dashboards.reader import SnapshotReader
+from audit_assets.dashboards.reader import Reader, SnapshotReader
+from audit_assets.dashboards.scope import DAY, LONGEST_DAYS
+from audit_assets.dashboards.serving import make_reader
 from audit_assets.dashboards.verify import Compared, cases, scopes_to_check, verify
+from audit_assets.ingest.policy import read_policy
 from audit_assets.ingest.windows import WindowError
 from audit_assets.rules.spelling import did_you_mean
-from audit_assets.settings import read_settings
+from audit_assets.settings import Settings, read_settings
+from audit_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
+from audit_assets.warehouse.snapshot import publish
 
 _DAY = "%Y-%m-%d"
+
+# How far before its range a tile looks at the most: trailing 14 days, compared with as many before.
+_READ_BEFORE = 28
+_MOST_ROWS = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -52,13 +65,13 @@ def verify_kpis(
     proofs = load_proofs(settings.dashboards_folder, definition)
     only = _known(tiles or [], [case.id for case in cases(definition, proofs)])
     days = _days(first, last, now.date())
-    reader = SnapshotReader(settings.snapshot_folder)
-    scopes = scopes_to_check(proofs, reader, now, days)
     found: list[Compared] = []
-    with counting("comparing", None) as more:
-        for compared in verify(definition, proofs, reader, scopes, only):
-            found.append(compared)
-            more(1)
+    with _readers(settings, now, days) as (reader, raw):
+        scopes = scopes_to_check(proofs, raw, now, days)
+        with counting("comparing", None) as more:
+            for compared in verify(definition, proofs, reader, scopes, only, raw):
+                found.append(compared)
+                more(1)
     verdicts = _verdicts(found)
     differing = [one for one in verdicts if one.agrees is False]
     missing = [one for one in verdicts if one.agrees is None]
@@ -78,6 +91,31 @@ def verify_kpis(
         err.print(f"{checked} comparisons of {len(verdicts)} tiles and marts: {said}", soft_wrap=True)
     if differing:
         raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _readers(settings: Settings, now: datetime, days: tuple[date, date] | None) -> Generator[tuple[Reader, Reader]]:
+    """What the pages read, and raw rows for the proofs: the snapshot has both. From BigQuery rows are brought here, so
+    that they are counted by another engine than the one that made the marts; batches wait meanwhile."""
+    if settings.engine == "duckdb":
+        reader = SnapshotReader(settings.snapshot_folder)
+        yield reader, reader
+        return
+    warehouse = BigQueryWarehouse(settings, read_policy(settings.policy_file).bigquery)
+    first, last = days or (now.date() - (LONGEST_DAYS - 1) * DAY, now.date())
+    first -= _READ_BEFORE * DAY
+    with warehouse.whole_keeper("audit verify-kpis") as keeper, TemporaryDirectory(prefix="audit-proofs-") as folder:
+        ((rows,),) = keeper.fetch(
+            "select coalesce(sum(interaction_count), 0) from analytics.ai_audit_daily"
+            f" where date between date '{first.isoformat()}' and date '{last.isoformat()}'"
+        )
+        if rows > _MOST_ROWS:
+            raise WindowError(
+                f"{rows:,} interactions from {first} on would have to be brought here, {_MOST_ROWS:,} are the most: "
+                "name fewer days with --from and --to"
+            )
+        publish(keeper, Path(folder), now, days=(first, last))
+        yield make_reader(settings), SnapshotReader(Path(folder))
 
 
 def _verdicts(found: list[Compared]) -> tuple[Verdict, ...]:

@@ -11,7 +11,7 @@ from audit_assets.dashboards import words
 from audit_assets.dashboards.definition import Definition, Source, Tile, Unit, Window
 from audit_assets.dashboards.differences import difference, summary
 from audit_assets.dashboards.proofs import FILE, Asked, Proofs, proof_query
-from audit_assets.dashboards.query import Query, tile_query
+from audit_assets.dashboards.query import Engine, Query, tile_query
 from audit_assets.dashboards.reader import NotPublishedError, Reader, ReadError
 from audit_assets.dashboards.scope import DAY, FILTERS, LONGEST_DAYS, Scope, Span
 
@@ -67,7 +67,7 @@ def verify(
 ) -> Iterator[Compared]:
     """Each tile and mart (or those of `only`) in each scope, once where two scopes ask the same of it.
 
-    `raw` is where the proofs' rows come from, where not from the same reader. Raises ReadError.
+    `raw` is where the proofs' rows come from, where not from the same reader; it speaks DuckDB. Raises ReadError.
     """
     for case in cases(definition, proofs):
         if only and case.id not in only:
@@ -104,15 +104,17 @@ class Case:
     def span(self, scope: Scope) -> Span:
         return scope.span(self.tile.window if self.tile else "range")
 
-    def queries(self, proofs: Proofs, scope: Scope, running_day: date) -> tuple[Query, Query]:
-        """What is shown of a scope, and its proof."""
+    def queries(
+        self, proofs: Proofs, scope: Scope, running_day: date, engine: Engine = "duckdb"
+    ) -> tuple[Query, Query]:
+        """What is shown of a scope, a tile in its engine's words, and its proof in DuckDB's."""
         asked = Asked(scope, self.span(scope), running_day, sorted(self.answers_to))
         if self.tile is None or self.source is None:
             return proof_query(self.shown, proofs, asked), proof_query(self.proof, proofs, asked)
         asked = replace(
             asked, dims=sorted(self.source.filters), outer=sorted(self.source.outer_filters), limit=self.tile.limit
         )
-        return tile_query(self.tile, self.source, scope), proof_query(self.proof, proofs, asked)
+        return tile_query(self.tile, self.source, scope, engine=engine), proof_query(self.proof, proofs, asked)
 
     def key(self, proofs: Proofs, scope: Scope) -> object:
         """What two scopes share that ask the same of it."""
@@ -169,8 +171,9 @@ def _both(case: Case, proofs: Proofs, scope: Scope, reader: Reader, raw: Reader)
         before = reader.freshness()
         # The models are built right after a sync: its day was the running one.
         synced = (before.last_synced_at if before else None) or scope.now
-        shown, proof = case.queries(proofs, scope, min(synced, scope.now).date())
-        rows = reader.read(shown), raw.read(proof)
+        shown, proof = case.queries(proofs, scope, min(synced, scope.now).date(), reader.engine)
+        # What is shown of a mart is asked in DuckDB's words too.
+        rows = (raw if case.tile is None else reader).read(shown), raw.read(proof)
         after = reader.freshness()
         if before is not None and after is not None and before.snapshot_id == after.snapshot_id:
             return rows

@@ -109,18 +109,25 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
 
 
-def publish(keeper: Keeper, folder: Path, now: datetime, only: Collection[str] | None = None) -> Published:
+def publish(
+    keeper: Keeper,
+    folder: Path,
+    now: datetime,
+    only: Collection[str] | None = None,
+    days: tuple[date, date] | None = None,
+) -> Published:
     """Writes what changed since the last manifest and swaps the manifest; the caller holds the warehouse.
 
     Whenever it is killed, readers have the old manifest or the new one, both whole. With `only`, the other tables stay
-    as they were published; nothing happens where nothing was.
+    as they were published; nothing happens where nothing was. With `days` (UTC, both included) no others are written
+    of the tables that have a file a day.
     """
     before = read_manifest(folder)
     ((warehouse_id,),) = keeper.fetch(f"select warehouse_id from {SCHEMA}.warehouse_identity")
     # A warehouse that was made anew counts its builds from one again: nothing published before is kept.
     ours = before if before and before.warehouse_id == warehouse_id else None
     there = keeper.columns()
-    writing = _Writing(keeper, folder, there if only is None else set(only) & set(there))
+    writing = _Writing(keeper, folder, there if only is None else set(only) & set(there), days)
     files: dict[str, tuple[SnapshotFile, ...]] = {}
     columns: dict[str, dict[str, str]] = {}
     for table in sorted(there):
@@ -224,10 +231,11 @@ def _view(folder: Path, manifest: Manifest, table: str, days: tuple[date, date] 
 class _Writing:
     """Writes the files of one publishing that are not there yet."""
 
-    def __init__(self, keeper: Keeper, folder: Path, tables: Collection[str]) -> None:
+    def __init__(self, keeper: Keeper, folder: Path, tables: Collection[str], days: tuple[date, date] | None) -> None:
         self._keeper, self._folder = keeper, folder
-        days = keeper.fetch(f"select date, builds from {SCHEMA}.ai_audit_days where builds > 0")
-        self._builds: dict[date, int] = dict(days) if set(tables) & set(PER_DAY) else {}
+        first, last = days or (date.min, date.max)
+        builds = keeper.fetch(f"select date, builds from {SCHEMA}.ai_audit_days where builds > 0")
+        self._builds: dict[date, int] = {day: count for day, count in builds if set(tables) & set(PER_DAY) and first <= day <= last}
         self._versions = _versions(keeper, tables)
 
     def days(self, table: str, held: tuple[SnapshotFile, ...]) -> tuple[SnapshotFile, ...]:

@@ -122,6 +122,9 @@ def test_a_table_that_requires_a_filter_is_not_read_without_one_nor_through_a_vi
         "select id from (select * from over_bounded) as every where every.created_at >= timestamp '2026-11-01'",
     ):
         assert run(client, answered) == [("a",)]
+    client.create_dataset("unbounded", exists_ok=True)
+    run(client, "create or replace table unbounded.bounded as select 1 as n")
+    assert run(client, "select n from unbounded.bounded") == [(1,)]
     table = client.get_table("emulated.bounded")
     assert table.require_partition_filter
     assert table.time_partitioning.field == "created_at"

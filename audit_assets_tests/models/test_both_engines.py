@@ -108,6 +108,12 @@ def test_late_and_repaired_and_emptied_days_are_the_same_in_both_engines(engines
     assert_same_marts(*engines)
 
 
+@pytest.mark.requirement("R27")
+def test_the_unit_tests_of_the_models_pass_on_bigquery(engines: tuple[Models, BigQueryModels]):
+    _, emulated = engines
+    assert len(emulated.run("test", "--resource-type", "unit_test", days=DAYS[-1])) >= 13
+
+
 def assert_same_marts(duckdb: Models, emulated: BigQueryModels) -> None:
     """Every mart has the same rows in both; numbers may differ by a billionth of themselves."""
     for mart in MARTS:

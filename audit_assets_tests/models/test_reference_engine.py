@@ -10,9 +10,9 @@ from audit_assets.dashboards.load import load_definition
 from audit_assets.dashboards.query import tile_query
 from audit_assets.dashboards.scope import Scope
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets_tests.both_engines import NOW, BothEngines, Project, compile_project
 from audit_assets_tests.models.conftest import Models, Row
-from audit_assets_tests.reference_engine import unlike
+from audit_assets_tests.reference_engine import EngineError, ReferenceEngine, unlike
+from audit_assets_tests.reference_models import NOW, BothEngines, Project, compile_project
 from audit_assets_tests.reference_rows import DOCUMENTS, DURATIONS, change_two_days, rows_of_months, rows_of_steps
 
 # Built from steps of minutes: the engine takes time by the square of a series, so that months of them are too much.
@@ -24,6 +24,25 @@ BY_STEP = (*OF_A_CAPABILITY, *OF_ALL)
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return compile_project(tmp_path_factory.mktemp("bigquery"))
+
+
+def test_rows_are_unlike_where_a_value_a_type_or_a_row_differs():
+    columns = (("day", "TYPE_DATE"), ("n", "TYPE_INT64"), ("x", "TYPE_DOUBLE"))
+    rows = [(date(2026, 11, 1), 1, 0.3), (date(2026, 11, 2), None, None)]
+    assert unlike(columns, rows, [rows[1], (date(2026, 11, 1), 1, 0.1 + 0.2)]) == []
+    assert unlike(columns, rows, rows[:1]) == ["2 rows, not 1"]
+    assert unlike(columns, rows, [(date(2026, 11, 1), 1, 0.3 + 1e-8), rows[1]])[0].startswith(
+        "x is 0.3, not 0.30000001"
+    )
+    assert unlike(columns, rows, [(date(2026, 11, 1), 1.0, 0.3), rows[1]])[0].startswith("n is 1, not 1.0")
+    assert unlike(columns, rows, [rows[0], (date(2026, 11, 2), 0, None)])[0].startswith("n is None, not 0")
+
+
+def test_what_the_engine_refuses_is_told_in_its_words(project: Project):
+    with pytest.raises(EngineError, match="Unrecognized name: missing"):
+        ReferenceEngine(project.tables).query("select missing from ai_audit_daily")
+    with pytest.raises(EngineError, match="division by zero"):
+        ReferenceEngine({}).query("select 1 / 0 as n")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +102,7 @@ def test_days_built_again_are_the_same_rows_on_googles_engine_and_on_duckdb(mont
 
 
 @pytest.mark.requirement("R27", "R28")
+@pytest.mark.timeout(900)  # a minute of its own on an idle machine
 def test_days_of_steps_are_the_same_rows_on_googles_engine_and_on_duckdb(project: Project, models: Models):
     both = BothEngines(project, models, lambda name: name.startswith("stg_") or name in BY_STEP)
     models.load(list(rows_of_steps("2026-10-31", 40)))
@@ -94,6 +114,7 @@ def test_days_of_steps_are_the_same_rows_on_googles_engine_and_on_duckdb(project
 
 
 @pytest.mark.requirement("R27")
+@pytest.mark.timeout(900)  # a minute of its own on an idle machine
 def test_weeks_of_steps_are_the_same_rows_on_googles_engine_and_on_duckdb(project: Project, models: Models):
     """So long that windows of fourteen days are filled. All together are counted by the same macro."""
     both = BothEngines(project, models, lambda name: name.startswith("stg_") or name in OF_A_CAPABILITY)

@@ -7,7 +7,7 @@
 {#- Text without surrounding white space; null where nothing is left. -#}
 {% macro trimmed(text) -%}
   {%- if target.type == 'bigquery' -%}
-    nullif(trim({{ text }}, ' \t\n\v\f\r\u00a0'), '')
+    nullif(trim({{ text }}, ' \t\n\v\f\r' || chr(160)), '')
   {%- else -%}
     nullif(trim({{ text }}, ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(160)), '')
   {%- endif -%}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from audit_assets.warehouse.bigquery.client import Place
+from audit_assets.warehouse.bigquery.decoding import decoded
 from audit_assets.warehouse.bigquery.errors import TRANSIENT, told
 from audit_assets.warehouse.bigquery.terms import BigQueryTerms
 
@@ -43,7 +44,7 @@ class Jobs:
         """The rows of a query as Arrow, times in UTC."""
         with told(self.place):
             # Over REST: the storage API is another service, with another permission, for results beyond these.
-            return self._asked(sql, parameters).to_arrow(create_bqstorage_client=False)
+            return decoded(self._asked(sql, parameters))
 
     def script(self, sql: str, name: str) -> list[tuple[Any, ...]]:
         """Runs statements as the job `name`, at most once however often the request is sent; the last one's rows."""

@@ -12,7 +12,7 @@ from audit_assets.warehouse.bigquery.arrival import written
 from audit_assets.warehouse.bigquery.client import in_dataset
 from audit_assets.warehouse.bigquery.jobs import Jobs, literal
 from audit_assets.warehouse.bigquery.schema import DUCKDB_TYPES, LEDGER_COPIES
-from audit_assets.warehouse.bigquery.statements import counted_built, text, transaction
+from audit_assets.warehouse.bigquery.statements import between, counted_built, text, transaction
 from audit_assets.warehouse.schema import SCHEMA
 
 # As many as there are interactions or nearly so: they stay in BigQuery, where the dashboards ask for them.
@@ -24,10 +24,10 @@ _DAYS_AT_ONCE = 31
 
 
 class BigQueryKeeper:
-    """A keeper over the dataset; the caller holds the lock."""
+    """A keeper over the dataset; the caller holds the lock. Tables that `stay` are not published."""
 
-    def __init__(self, jobs: Jobs, now: Callable[[], datetime]) -> None:
-        self._jobs, self._now, self._place = jobs, now, jobs.place
+    def __init__(self, jobs: Jobs, now: Callable[[], datetime], stay: Collection[str] = STAY) -> None:
+        self._jobs, self._now, self._place, self._stay = jobs, now, jobs.place, frozenset(stay)
 
     def fetch(self, sql: str) -> list[tuple[Any, ...]]:
         return self._jobs.rows(in_dataset(sql, self._place))
@@ -40,7 +40,7 @@ class BigQueryKeeper:
         )
         tables: dict[str, dict[str, str]] = {}
         for table, column, kind in found:
-            if table.startswith("ai_audit_") and "__dbt_" not in table and table not in STAY:
+            if table.startswith("ai_audit_") and "__dbt_" not in table and table not in self._stay:
                 tables.setdefault(table, {})[column] = DUCKDB_TYPES[kind]
         return tables
 
@@ -51,14 +51,16 @@ class BigQueryKeeper:
         return _write(self._frame(in_dataset(sql, self._place)), path)
 
     def copy_days(self, table: str, day_of: str, paths: Mapping[date, Path]) -> Mapping[date, int]:
-        """A query for many days at once, each between literal bounds."""
+        """A query for many days at once, between literal bounds."""
         days, written_rows = sorted(paths), dict[date, int]()
+        of_row = pl.col("created_at").dt.date() if table == "ai_audit_logs" else pl.col("date")
         for at in range(0, len(days), _DAYS_AT_ONCE):
             part = days[at : at + _DAYS_AT_ONCE]
             listed = ", ".join(f"date '{day.isoformat()}'" for day in part)
-            rows = self._frame(f"select * from {self._place.table(table)} where {day_of} in ({listed})")
+            bound = f" and {between(part[0], part[-1])}" if table == "ai_audit_logs" else ""
+            rows = self._frame(f"select * from {self._place.table(table)} where {day_of} in ({listed}){bound}")
             for day in part:
-                written_rows[day] = _write(rows.filter(pl.col("date") == day), paths[day])
+                written_rows[day] = _write(rows.filter(of_row == day), paths[day])
         return written_rows
 
     def _frame(self, sql: str) -> pl.DataFrame:

@@ -40,6 +40,11 @@ def of_its_day(window: DayWindow, of: str = "") -> str:
     return inside(_whole_day(window), of) if window.day is not None else f"{ALL_TIME} and false"
 
 
+def between(first: date, last: date, of: str = "") -> str:
+    """The predicate for raw rows of the UTC days from `first` to `last`."""
+    return inside(DayWindow(None, start_of(first), start_of(last + timedelta(days=1))), of)
+
+
 def _whole_day(window: DayWindow) -> DayWindow:
     assert window.day is not None  # rows outside all days have no day to be on
     return DayWindow(window.day, start_of(window.day), start_of(window.day + timedelta(days=1)))
@@ -116,13 +121,18 @@ class LoadStatements:
         if planned.removed:
             yield f"delete from {self._raw} where {inside(self._window)} and id in ({self._gone()})"
         if planned.added or planned.changed:
-            bound = of_its_day(self._window, "held.")
             columns = [name for name in RAW_COLUMNS if name != "id"]
+            # Only where a row changed: BigQuery bills a merge that may update for every column of the partition.
+            update = (
+                f"""when matched and held.row_hash != arrived.row_hash then
+                    update set {", ".join(f"`{name}` = arrived.`{name}`" for name in columns)}"""
+                if planned.changed
+                else ""
+            )
             yield f"""
                 merge into {self._raw} as held using ({self._good()}) as arrived
-                on {bound} and held.id = arrived.id
-                when matched and held.row_hash != arrived.row_hash then
-                    update set {", ".join(f"`{name}` = arrived.`{name}`" for name in columns)}
+                on {of_its_day(self._window, "held.")} and held.id = arrived.id
+                {update}
                 when not matched then
                     insert ({_COLUMNS}) values ({", ".join(f"arrived.`{name}`" for name in RAW_COLUMNS)})
             """
@@ -238,9 +248,9 @@ def counted_days(days: str, seen: tuple[date, ...], touched: tuple[date, ...]) -
         f"struct(date '{day.isoformat()}' as date, {int(day in touched)} as loads)" for day in sorted(seen)
     )
     return f"""
-        merge into {days} as held using (select date, loads from unnest([{listed}])) as new on held.date = new.date
-        when matched then update set loads = held.loads + new.loads
-        when not matched then insert (date, loads, loads_built, builds) values (new.date, new.loads, 0, 0)
+        merge into {days} as held using (select date, loads from unnest([{listed}])) as seen on held.date = seen.date
+        when matched then update set loads = held.loads + seen.loads
+        when not matched then insert (date, loads, loads_built, builds) values (seen.date, seen.loads, 0, 0)
     """
 
 

@@ -62,6 +62,13 @@ class BigQueryWarehouse:
         self._make_tables()
         yield BigQueryKeeper(self._jobs, lambda: datetime.now(UTC))
 
+    @contextmanager
+    def whole_keeper(self, purpose: str) -> Generator[BigQueryKeeper]:
+        """A keeper for which no table stays in BigQuery: to recount from raw rows here."""
+        with self.exclusive(purpose):
+            self._make_tables()
+            yield BigQueryKeeper(self._jobs, lambda: datetime.now(UTC), stay=())
+
     def let_others_in(self) -> None:
         """Called between two days of a long run, with the lock released."""
         time.sleep(_YIELD_SECONDS)

@@ -12,6 +12,7 @@ from audit_assets.warehouse.bigquery.statements import (
     LoadStatements,
     Planned,
     as_json,
+    between,
     counted_days,
     inside,
     of_its_day,
@@ -164,7 +165,7 @@ class BigQueryWriter:
             select date(created_at), 'duplicate_id', id, cast(created_at as string), created_at, row_hash, 1, {at}, {at}
             from doubled""",
             f"""merge into {self._raw} as held using doubled
-            on {_between(days, "held.")} and held.id = doubled.id and held.created_at = doubled.created_at
+            on {between(days[0], days[-1], "held.")} and held.id = doubled.id and held.created_at = doubled.created_at
             when matched then delete""",
             counted_days(self._days, days, days),
         ]
@@ -232,14 +233,6 @@ class BigQueryWriter:
             found = self._jobs.rows(f"select distinct reject_day from {self._rejects} where reason = 'duplicate_id'")
             self._days_with_doubles = frozenset(day for (day,) in found if day is not None)
         return self._days_with_doubles
-
-
-def _between(days: tuple[date, ...], of: str) -> str:
-    """Literal bounds around the days."""
-    return (
-        f"{of}created_at >= timestamp '{days[0].isoformat()} 00:00:00+00'"
-        f" and {of}created_at < timestamp_add(timestamp '{days[-1].isoformat()} 00:00:00+00', interval 1 day)"
-    )
 
 
 def _name(sync_id: str, window: DayWindow, digest: str) -> str:

@@ -12,18 +12,17 @@ _COMPARISONS = (exp.EQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
 
 
 def unbounded_reads(statement: exp.Expression, columns: Mapping[str, str]) -> list[str]:
-    """The tables of `columns` (name in lower case to partition column; views too) that are read or changed in
-    `statement` without a bound, in the order of their reading. A view's own definition reads nothing."""
+    """The tables of `columns` that are read or changed in `statement` without a bound, in the order of their reading.
+
+    `columns` gives the partition column of tables, and of views over them, by `dataset.table` or `table` in lower case.
+    A view's own definition reads nothing.
+    """
     if isinstance(statement, exp.Create) and str(statement.args.get("kind")).upper() == "VIEW":
         return []
     written = {id(table) for table in _written_only(statement)}
-    return [
-        table.name
-        for table in statement.find_all(exp.Table)
-        if id(table) not in written
-        and (column := columns.get(table.name.lower())) is not None
-        and not _is_bounded(table, column)
-    ]
+    read = [table for table in statement.find_all(exp.Table) if id(table) not in written]
+    named = [(table, name) for table in read for name in (table.name.lower(), f"{table.db}.{table.name}".lower())]
+    return [name for table, name in named if name in columns and not _is_bounded(table, columns[name])]
 
 
 def _written_only(statement: exp.Expression) -> Iterator[exp.Table]:

@@ -153,11 +153,11 @@ def _wanting_bounds(translate: Any) -> Any:
 
     async def translate_bounded(bq_sql: str, *, project_id: str, ctx: Any, **named: Any) -> str:
         columns = _required(ctx, project_id)
-        if any(name in bq_sql.lower() for name in columns):
+        if any(name.split(".")[1] in bq_sql.lower() for name in columns):
             for statement in sqlglot.parse(bq_sql, read="bigquery"):
                 for name in unbounded_reads(statement, columns) if statement is not None else ():
                     raise InvalidQueryError(
-                        f"Cannot query over table '{name}' without a filter over column(s) '{columns[name.lower()]}' "
+                        f"Cannot query over table '{name}' without a filter over column(s) '{columns[name]}' "
                         "that can be used for partition elimination"
                     )
         return await translate(_spelt_out(bq_sql), project_id=project_id, ctx=ctx, **named)
@@ -194,18 +194,19 @@ def _spelt_out(bq_sql: str) -> str:
 
 
 def _required(ctx: Any, project_id: str) -> dict[str, str]:
-    """The tables that require a bound, and the views over them, with their partition columns."""
+    """The tables that require a bound, and the views over them, with their partition columns, by `dataset.table`."""
     columns: dict[str, str] = {}
     views: dict[str, str] = {}
     for dataset in ctx.catalog.list_datasets(project_id):
         for table in ctx.catalog.list_tables(project_id, dataset.dataset_id):
+            name = f"{dataset.dataset_id}.{table.table_id}".lower()
             partitioning = table.time_partitioning
             if partitioning is not None and partitioning.require_partition_filter and partitioning.field:
-                columns[table.table_id.lower()] = partitioning.field.lower()
+                columns[name] = partitioning.field.lower()
             elif table.view_query:
-                views[table.table_id.lower()] = table.view_query.lower()
+                views[name] = table.view_query.lower().replace("`", "").replace('"', "")
     for view, query in views.items():
         for name in list(columns):
-            if re.search(rf"\b{name}\b", query):
+            if re.search(rf"\b{re.escape(name)}\b", query):
                 columns[view] = columns[name]
     return columns

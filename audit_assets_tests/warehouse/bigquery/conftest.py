@@ -4,17 +4,37 @@ from __future__ import annotations
 
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from audit_assets.settings import Settings
+from audit_assets.warehouse.bigquery.jobs import Jobs
 from audit_assets.warehouse.bigquery.terms import BigQueryTerms
 from audit_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from audit_assets.warehouse.duckdb import DuckDBWarehouse
 from audit_assets_tests.emulator.running import Emulator
 from audit_assets_tests.ingest.both_sides import warehouse_in
+from audit_assets_tests.warehouse.bigquery.sent import analyzed
 
 _numbers = count(1)
+
+
+@pytest.fixture(autouse=True)
+def _read_by_googles_analyzer(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    """What these tests send is what BigQuery would take."""
+    asked, script = Jobs._asked, Jobs.script
+
+    def asked_and_read(jobs: Jobs, sql: str, *more: Any) -> Any:
+        analyzed(sql)
+        return asked(jobs, sql, *more)
+
+    def script_and_read(jobs: Jobs, sql: str, name: str) -> Any:
+        analyzed(sql)
+        return script(jobs, sql, name)
+
+    monkeypatch.setattr(Jobs, "_asked", asked_and_read)
+    monkeypatch.setattr(Jobs, "script", script_and_read)
 
 
 def settings_for(emulator: Emulator, home: Path, **more: object) -> Settings:

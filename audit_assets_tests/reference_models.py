@@ -15,6 +15,7 @@ from audit_assets_tests.models.conftest import Models
 from audit_assets_tests.reference_engine import ReferenceEngine, Rows, unlike
 
 NOW = bigquery_models.WINDOW["AI_AUDIT_BUILD_NOW"]
+FORMS = ("full refresh", "incremental")
 DAYS = bigquery_models.WINDOW["AI_AUDIT_BUILD_DAYS"]
 SOURCES = ("ai_audit_logs", "ai_audit_workspaces")
 
@@ -44,7 +45,7 @@ class Project:
 def compile_project(folder: Path) -> Project:
     """The project compiled for BigQuery in `folder`, without a network."""
     bigquery_models.load_analyzer_module(read_settings().home / "cache")
-    forms = {form: bigquery_models.compile_for_bigquery(form, folder) for form in bigquery_models.FORMS}
+    forms = {form: bigquery_models.compile_for_bigquery(form, folder) for form in FORMS}
     nodes = json.loads((folder / "target" / "manifest.json").read_text())["nodes"]
     nodes = {name: node for name, node in nodes.items() if node["resource_type"] == "model"}
     needs = {name: [other for other in node["depends_on"]["nodes"] if other in nodes] for name, node in nodes.items()}

@@ -1,0 +1,54 @@
+"""Every statement that is sent to the emulator is read by Google's analyzer too: the emulator is not BigQuery."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from audit_assets.alerting.ledger_mirror import MIRRORED, column_types
+from audit_assets.settings import read_settings
+from audit_assets.warehouse.analyzer import BigQueryAnalyzer, load_analyzer_module
+from audit_assets.warehouse.bigquery.schema import IDENTITY, LEDGER_COPIES, STAGED, TYPES
+from audit_assets.warehouse.schema import TABLES, WORKSPACE_COLUMNS
+
+
+def analyzed(sql: str) -> None:
+    """Raises AnalyzerError where BigQuery would not take the statement."""
+    _analyzed(_alike(sql))
+
+
+def _alike(sql: str) -> str:
+    """Statements that differ in their times, names of staging tables and ids only are read once."""
+    sql = re.sub(r"`analytics`\.", "", sql).replace("`", "")
+    sql = re.sub(r"\bstaging_workspaces_\w+", "staging_workspaces", sql)
+    sql = re.sub(r"\bstaging_(ai_audit_\w+?)_\d{15,}", r"staging_\1", sql)
+    sql = re.sub(r"\bstaging_[0-9a-f]{32}\b", "staging_rows", sql)
+    return re.sub(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", "an-id", re.sub(r"\d{2}:\d{2}:\d{2}\.\d+", "00:00:00.0", sql))
+
+
+@cache
+def _analyzed(sql: str) -> None:
+    if "INFORMATION_SCHEMA" not in sql:  # the service's own tables are not in the catalog
+        _analyzer().script(sql, {})
+
+
+@cache
+def _analyzer() -> BigQueryAnalyzer:
+    load_analyzer_module(read_settings().home / "cache")
+    tables = {name: _columns(columns) for name, columns in TABLES.items()}
+    copies = {table.name: _columns(column_types(table)) for table in MIRRORED}
+    return BigQueryAnalyzer(
+        {
+            **tables,
+            **copies,
+            **{f"staging_{name}": columns for name, columns in copies.items()},
+            "staging_rows": [(name, kind.lower()) for name, kind in STAGED.items()],
+            "staging_workspaces": _columns(WORKSPACE_COLUMNS),
+            IDENTITY: [("warehouse_id", "string")],
+            LEDGER_COPIES: [("table_name", "string"), ("version", "string")],
+        }
+    )
+
+
+def _columns(columns: dict[str, str]) -> list[tuple[str, str]]:
+    return [(name, TYPES[kind].lower()) for name, kind in columns.items()]
