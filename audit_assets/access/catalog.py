@@ -14,6 +14,6 @@ _PARTITIONS = {"ai_audit_logs": "created_at"}
 def catalog(tables: Mapping[str, Mapping[str, str]]) -> Catalog:
     """`tables`: table → column → BigQuery type, of the sync, of dbt and of the ledger's copy.
 
-    The sync writes its own tables in place. dbt builds the others anew, and the ledger's copy is replaced whole.
+    The sync writes its own tables in place. dbt builds others anew, and nothing in the ledger's copies is narrowed.
     """
     return Catalog(tables, frozenset(TABLES) & frozenset(tables), _VIEWS, _PARTITIONS)

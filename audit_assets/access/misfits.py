@@ -214,7 +214,7 @@ def _unmaskable(by: str, kind: str) -> bool:
 
 
 def _built_anew(table: str, what: str, mend: str) -> str:
-    return f"{table} is built anew by dbt or copied whole, which drops its {what} unseen; {mend}"
+    return f"{table} is none of the sync's own tables: building one anew, as dbt does, drops its {what} unseen; {mend}"
 
 
 def _no_group(group: str, known: Iterable[str]) -> str:

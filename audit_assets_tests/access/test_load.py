@@ -91,11 +91,11 @@ CASES = {
     ),
     "policies on what dbt builds": (
         [("rows", "  ai_audit_logs:", "  ai_audit_daily:")],
-        "ai_audit_daily is built anew by dbt or copied whole, which drops its policies unseen",
+        "ai_audit_daily is none of the sync's own tables: building one anew, as dbt does, drops its policies unseen",
     ),
     "a tag on what dbt builds": (
         [("columns", "ai_audit_workspaces: [name, owner]", "ai_audit_workspace_stats: [workspace_path]")],
-        "ai_audit_workspace_stats is built anew by dbt or copied whole, which drops its tags unseen",
+        "ai_audit_workspace_stats is none of the sync's own tables",
     ),
     "a tag that its writer may not read": (
         [("columns", "raw: [pipeline, compliance]", "raw: [compliance]")],

@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
 from audit_assets.warehouse.snapshot import open_snapshot, publish, read_manifest
 from audit_assets_tests.warehouse.publishing import FIRST, add, counts, warehouse_in
 
@@ -19,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     """A published day of three interactions."""
     with warehouse_in(tmp_path).connection("a test") as connection:
         add(connection, FIRST, 3)
-        publish(connection, tmp_path / "published", NOON)
+        publish(DuckDBKeeper(connection), tmp_path / "published", NOON)
     return tmp_path / "published"
 
 
