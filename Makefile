@@ -47,6 +47,7 @@ check: $(STAMP) ## formatting, linters, types, layers, rules, definitions, BigQu
 	@$(BIN)/lint-imports --cache-dir .audit/cache/imports >/dev/null || $(BIN)/lint-imports --no-cache
 	@$(BIN)/audit rules check
 	@$(BIN)/audit dashboards check
+	@$(BIN)/audit access check
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/dg check defs
 	@$(BIN)/python -m audit_assets_tests.bigquery_models
 	@echo "all checks passed"
