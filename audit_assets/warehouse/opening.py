@@ -12,7 +12,7 @@ def open_warehouse(
     terms: BigQueryTerms,
     destination: Destination | None = None,
     timeout_seconds: float = 600.0,
-    connect: Connect | None = None,
+    connect: "Connect | None" = None,
 ) -> Warehouse:
     """DuckDB's or BigQuery's, as `destination` or else the settings say; nothing is opened yet. `connect` brings
     another client for BigQuery than the one with the caller's own credentials."""

@@ -29,7 +29,7 @@ class BigQueryWarehouse:
         settings: Settings,
         terms: BigQueryTerms,
         timeout_seconds: float = 600.0,
-        connect: Connect | None = None,
+        connect: "Connect | None" = None,
     ) -> None:
         self.place, self._terms = place_of(settings), terms
         self._lock_path, self._timeout_seconds = settings.home / "bigquery.lock", timeout_seconds
