@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import (
+    bigquery,
     dashboards,
     demo,
     detection,
@@ -33,6 +34,7 @@ def _benchmarks(quick: bool, hour: bool) -> Mapping[str, Measured]:
         "ingest": lambda: ingest.measure(ingest.QUICK if quick else ingest.FULL),
         "rebuild": lambda: rebuild.measure(rebuild.QUICK if quick else rebuild.FULL),
         "microbatch": lambda: microbatch.measure(microbatch.QUICK if quick else microbatch.FULL),
+        "bigquery": lambda: bigquery.measure(bigquery.QUICK if quick else bigquery.FULL),
         "detection": detection.measure,
         "error_rule": lambda: error_rule.measure(error_rule.QUICK if quick else error_rule.FULL),
         "judging": lambda: judging.measure(judging.QUICK if quick else judging.FULL),
