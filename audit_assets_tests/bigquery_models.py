@@ -10,6 +10,7 @@ sketches too.
 """
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -94,7 +95,12 @@ def _dbt(command: str, form: str, folder: Path, scripts: list[str], tables: dict
         arguments.append("--full-refresh")
     if form == "sketches":
         arguments += ["--vars", "percentiles: sketch", "--select", *SKETCHED]
-    with mock.patch.dict(os.environ, WINDOW), _offline_warehouse(scripts, tables):
+    # What is compiled of single models is printed, quiet or not.
+    with (
+        mock.patch.dict(os.environ, WINDOW),
+        _offline_warehouse(scripts, tables),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         result = dbtRunner().invoke(arguments)
     if not result.success:
         raise GateError(f"dbt {command} ({form}): {result.exception or 'failed, see the messages above'}")

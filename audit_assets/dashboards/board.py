@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -55,7 +56,15 @@ class Board:
             return html.Main(
                 [html.Div([title], className="top"), html.P(text, className="empty", role="status")], className="board"
             )
-        options = self._options(page, scope)
+        with ThreadPoolExecutor(self.reader.at_once) as pool:
+            asked_options = pool.submit(self._options, page, scope)
+            marks = self._marks(page, scope)
+            options = asked_options.result()
+            tiles = {
+                tile.id: pool.submit(self._tile, page, tile, path, scope, marks, asked)
+                for row in page.rows
+                for tile in row
+            }
         unknown = [
             f"{name}: no {words.shortened(value)} in this range"
             for name, values in options.items()
@@ -63,11 +72,7 @@ class Board:
             if value not in values
         ]
         notices = [html.Li(one) for one in [*told, *unknown]]
-        marks = self._marks(page, scope)
-        rows = [
-            html.Div([self._tile(page, tile, path, scope, marks, asked) for tile in row], className="row-of-tiles")
-            for row in page.rows
-        ]
+        rows = [html.Div([tiles[tile.id].result() for tile in row], className="row-of-tiles") for row in page.rows]
         top = html.Div([title, cards.freshness_line(freshness, now)], className="top")
         bar = controls(path, scope, {name: options.get(name, ()) for name in page.filters})
         range_, published = words.days(scope.first, scope.last), words.instant(freshness.published_at)

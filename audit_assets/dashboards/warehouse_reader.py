@@ -21,6 +21,7 @@ class WarehouseReader:
     """Asks the warehouse in its own dialect, and keeps what it answered for `kept`, which bounds what a page costs."""
 
     engine: Engine = "bigquery"
+    at_once = 8  # each question takes about a second there, however many are asked
 
     def __init__(
         self, warehouse: AnsweringWarehouse, now: Callable[[], datetime], kept: timedelta = timedelta(minutes=1)
@@ -28,6 +29,7 @@ class WarehouseReader:
         self._warehouse, self._now, self._kept = warehouse, now, kept
         self._lock = threading.Lock()
         self._results: Newest[object, tuple[datetime, pl.DataFrame]] = Newest(_RESULTS)
+        self._asking: Newest[object, threading.Lock] = Newest(_RESULTS)
 
     def freshness(self) -> Freshness | None:
         """As of the newest sync; None before there was one."""
@@ -39,16 +41,19 @@ class WarehouseReader:
 
     def read(self, query: Query) -> pl.DataFrame:
         key = (query.sql, tuple(sorted(query.parameters.items())))
-        now = self._now()
         with self._lock:
-            held = self._results.get(key)
-        if held is not None and now - held[0] < self._kept:
-            return held[1]
-        try:
-            found = self._warehouse.rows(query.sql, query.parameters)
-        except WarehouseError as error:
-            raise ReadError(str(error)) from error
-        rows = plain(pl.DataFrame(found))
-        with self._lock:
-            self._results.keep(key, (now, rows))
-        return rows
+            asking = self._asking.get(key) or self._asking.keep(key, threading.Lock())
+        with asking:  # who asks the same meanwhile waits for the answer
+            now = self._now()
+            with self._lock:
+                held = self._results.get(key)
+            if held is not None and now - held[0] < self._kept:
+                return held[1]
+            try:
+                found = self._warehouse.rows(query.sql, query.parameters)
+            except WarehouseError as error:
+                raise ReadError(str(error)) from error
+            rows = plain(pl.DataFrame(found))
+            with self._lock:
+                self._results.keep(key, (now, rows))
+            return rows

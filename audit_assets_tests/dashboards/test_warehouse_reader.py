@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -29,8 +31,13 @@ class Transpiled:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection, self.asked = connection, 0
+        self.alone = threading.RLock()  # a connection answers one at a time
 
     def rows(self, sql: str, parameters: Mapping[str, Sequence[str]]) -> pa.Table:
+        with self.alone:
+            return self.answered(sql, parameters)
+
+    def answered(self, sql: str, parameters: Mapping[str, Sequence[str]]) -> pa.Table:
         self.asked += 1
         for name in parameters:
             assert f"in unnest(@{name})" in sql
@@ -53,6 +60,35 @@ def test_a_tab_over_bigquerys_dialect_says_what_it_says_over_the_snapshot(
         shown, told = (tiles_of(rendered(board, tab, filters, dashboards.now)) for board in (here, there))
     assert told == shown
     assert not any("Unavailable" in words for words in shown.values())
+
+
+@pytest.mark.requirement("R50")
+def test_a_page_asks_a_warehouse_far_away_many_questions_at_once_and_none_twice(dashboards: Dashboards):
+    with open_snapshot(dashboards.snapshot) as connection:
+        far = FarAway(connection)
+        board = Board(dashboards.definition, WarehouseReader(far, lambda: NOON), Addresses())
+        tiles_of(rendered(board, "overview", {}, dashboards.now))
+    assert far.most_at_once > 2
+    assert len(far.questions) == len(set(far.questions))
+
+
+class FarAway(Transpiled):
+    """Answers after a moment."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        super().__init__(connection)
+        self.questions: list[str] = []
+        self.at_once, self.most_at_once, self.counting = 0, 0, threading.Lock()
+
+    def rows(self, sql: str, parameters: Mapping[str, Sequence[str]]) -> pa.Table:
+        with self.counting:
+            self.questions.append(sql + repr(sorted(parameters.items())))
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        time.sleep(0.05)
+        with self.counting:
+            self.at_once -= 1
+        return super().rows(sql, parameters)
 
 
 def test_what_was_answered_is_kept_for_a_minute():

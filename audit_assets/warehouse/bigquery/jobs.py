@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -177,11 +177,6 @@ def _retry() -> "Retry":
     from google.cloud.bigquery.retry import DEFAULT_RETRY
 
     return DEFAULT_RETRY.with_timeout(_RETRY_SECONDS)
-
-
-def expiry(now: datetime, keep: timedelta) -> str:
-    """A literal of the instant `keep` after `now`."""
-    return literal(now + keep)
 
 
 def literal(moment: datetime) -> str:
