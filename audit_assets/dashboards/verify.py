@@ -172,8 +172,9 @@ def _both(case: Case, proofs: Proofs, scope: Scope, reader: Reader, raw: Reader)
         # The models are built right after a sync: its day was the running one.
         synced = (before.last_synced_at if before else None) or scope.now
         shown, proof = case.queries(proofs, scope, min(synced, scope.now).date(), reader.engine)
-        # What is shown of a mart is asked in DuckDB's words too.
-        rows = (raw if case.tile is None else reader).read(shown), raw.read(proof)
+        # What is shown of a mart is asked in DuckDB's words too, which BigQuery does not take.
+        of_mart = case.tile is None and reader.engine != "duckdb"
+        rows = (raw if of_mart else reader).read(shown), raw.read(proof)
         after = reader.freshness()
         if before is not None and after is not None and before.snapshot_id == after.snapshot_id:
             return rows

@@ -114,6 +114,7 @@ def test_days_of_steps_are_the_same_rows_on_googles_engine_and_on_duckdb(project
 
 
 @pytest.mark.requirement("R27")
+@pytest.mark.slow  # what weeks fill, sixty days on the emulator fill too: models/test_both_engines.py
 @pytest.mark.timeout(900)  # a minute of its own on an idle machine
 def test_weeks_of_steps_are_the_same_rows_on_googles_engine_and_on_duckdb(project: Project, models: Models):
     """So long that windows of fourteen days are filled. All together are counted by the same macro."""

@@ -96,7 +96,7 @@ def test_rows_come_change_come_late_and_go(both: Both):
     spread(both.source, 40, NOW - 9 * DAY, DAY / 5)
     assert both.sync().run.counts.added == 40
     assert both.sync().run.counts.added == 0  # what is read again is not written again
-    spread(both.source, 5, NOW - DAY / 200, DAY / 2000, "new")
+    spread(both.source, 5, datetime.now(UTC) - DAY / 200, DAY / 2000, "new")
     tell(both.source, "update ai_audit_logs set capability = 'it''s \"draft\"' where id = 'r40'")
     assert both.sync().run.counts.added == 5
     put(both.source, "late", NOW - 5 * DAY)
@@ -140,7 +140,7 @@ def test_what_cannot_be_loaded_is_refused_once_for_its_reason(both: Both):
 
 def test_a_row_that_turns_bad_is_taken_out_and_is_good_again_when_mended(both: Both):
     tell(both.source, TEXT_TABLE)
-    at = (NOW - DAY / 500).isoformat()
+    at = (datetime.now(UTC) - DAY / 500).isoformat()  # within the look-back, however long ago this module was loaded
     put(both.source, "turning", at, "{}")
     both.sync("full", since=FIRST)
     tell(both.source, "update ai_audit_logs set request_metadata = '{no' where id = 'turning'")
