@@ -19,7 +19,7 @@ from audit_assets.warehouse.schema import SCHEMA
 STAY = frozenset(
     {"ai_audit_logs", "ai_audit_workspace_stats", "ai_audit_workspace_counts", "ai_audit_latency_histogram"}
 )
-# What a file of the snapshot may take at once: days of a backfill are fetched in parts of so many.
+# Days of a backfill are fetched in parts of so many: a part is held in memory.
 _DAYS_AT_ONCE = 31
 
 
