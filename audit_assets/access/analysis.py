@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from audit_assets.access.misfits import Catalog
-from audit_assets.access.model import Place, Policy
+from audit_assets.access.model import Datasets, Policy
 from audit_assets.access.statements import statements, view_text
 
 
-def refused_statements(policy: Policy, place: Place, catalog: Catalog, cache: Path) -> tuple[int, tuple[str, ...]]:
+def refused_statements(policy: Policy, place: Datasets, catalog: Catalog, cache: Path) -> tuple[int, tuple[str, ...]]:
     """How many statements there are, and what BigQuery would not take of them. Raises ImportError without zetasql."""
     from audit_assets.warehouse.analyzer import KINDS, AnalyzerError, BigQueryAnalyzer, load_analyzer_module
 

@@ -177,7 +177,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Datasets:
     """Where the warehouse is: project, its dataset, and the location of both."""
 
     project: str

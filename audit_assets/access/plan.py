@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from audit_assets.access import statements
 from audit_assets.access.changes import Change, DatasetList, Statement
 from audit_assets.access.misfits import Catalog
-from audit_assets.access.model import Place, Policy, Which
+from audit_assets.access.model import Datasets, Policy, Which
 from audit_assets.access.plan_rows import dropped_policies, row_policies
 from audit_assets.access.plan_tags import column_tags, tags
 from audit_assets.warehouse.access import DatasetAccess, State, TableThere
@@ -28,7 +28,7 @@ class Plan:
     waiting: tuple[str, ...]
 
 
-def plan(policy: Policy, place: Place, state: State, catalog: Catalog) -> Plan:
+def plan(policy: Policy, place: Datasets, state: State, catalog: Catalog) -> Plan:
     """How to come from `state` to `policy`. Carried out and asked again, it has no changes."""
     changes = (
         # What narrows comes first: rows and columns, then what is taken back.
@@ -44,7 +44,7 @@ def plan(policy: Policy, place: Place, state: State, catalog: Catalog) -> Plan:
     return Plan(changes, tuple(_left_alone(policy, place, state)), tuple(_waiting(policy, place, state, catalog)))
 
 
-def _wanted_of_dataset(policy: Policy, place: Place, dataset: str) -> frozenset[str]:
+def _wanted_of_dataset(policy: Policy, place: Datasets, dataset: str) -> frozenset[str]:
     reads = policy.grants.reads.items()
     groups = [group for group, read in reads if any(place.which(which) == dataset for which in read.datasets)]
     return policy.principals(groups)
@@ -55,12 +55,12 @@ def _wanted_of(policy: Policy, name: str, is_view: bool) -> frozenset[str]:
     return policy.principals(group for group, read in reads if name in (read.views if is_view else read.tables))
 
 
-def _datasets(place: Place, state: State) -> Iterator[tuple[str, DatasetAccess, Mapping[str, TableThere]]]:
+def _datasets(place: Datasets, state: State) -> Iterator[tuple[str, DatasetAccess, Mapping[str, TableThere]]]:
     yield place.dataset, state.warehouse or DatasetAccess(), state.tables
     yield place.views, state.beside or DatasetAccess(), state.views
 
 
-def _taken_back(policy: Policy, place: Place, state: State) -> Iterator[Change]:
+def _taken_back(policy: Policy, place: Datasets, state: State) -> Iterator[Change]:
     for dataset, there, tables in _datasets(place, state):
         surplus = (there.readers & policy.managed) - _wanted_of_dataset(policy, place, dataset)
         if surplus:
@@ -80,7 +80,7 @@ def _taken_back(policy: Policy, place: Place, state: State) -> Iterator[Change]:
         yield Change("narrows", place.dataset, said, action)
 
 
-def _views(policy: Policy, place: Place, state: State) -> Iterator[Change]:
+def _views(policy: Policy, place: Datasets, state: State) -> Iterator[Change]:
     there = state.warehouse or DatasetAccess()
     wanted = {name: view for name, view in policy.views.views.items() if view.of in state.tables}
     needed = wanted or any(place.which(which) == place.views for which in _all_datasets(policy))
@@ -103,7 +103,7 @@ def _views(policy: Policy, place: Place, state: State) -> Iterator[Change]:
         yield Change("opens", place.dataset, said, DatasetList(place.dataset, add=DatasetAccess(views=missing)))
 
 
-def _given(policy: Policy, place: Place, state: State) -> Iterator[Change]:
+def _given(policy: Policy, place: Datasets, state: State) -> Iterator[Change]:
     for dataset, there, tables in _datasets(place, state):
         is_view = dataset == place.views
         missing = _wanted_of_dataset(policy, place, dataset) - there.readers
@@ -119,7 +119,7 @@ def _given(policy: Policy, place: Place, state: State) -> Iterator[Change]:
                 yield Change("opens", f"{dataset}.{name}", said, Statement(sql))
 
 
-def _left_alone(policy: Policy, place: Place, state: State) -> Iterator[str]:
+def _left_alone(policy: Policy, place: Datasets, state: State) -> Iterator[str]:
     for dataset, there, tables in _datasets(place, state):
         for principal in sorted(there.readers - policy.managed):
             yield f"{principal} reads all of {dataset} and is not in groups.yaml{_mend(principal)}"
@@ -143,7 +143,7 @@ def _mend(principal: str) -> str:
     return ""
 
 
-def _waiting(policy: Policy, place: Place, state: State, catalog: Catalog) -> Iterator[str]:
+def _waiting(policy: Policy, place: Datasets, state: State, catalog: Catalog) -> Iterator[str]:
     named = {table for read in policy.grants.reads.values() for table in read.tables}
     named |= {view.of for view in policy.views.views.values()} | set(policy.rows.tables)
     named |= {table for tag in policy.columns.tags.values() for table in tag.columns}
@@ -152,7 +152,7 @@ def _waiting(policy: Policy, place: Place, state: State, catalog: Catalog) -> It
         yield f"{place.dataset}.{table} is not there yet; run {how}, then plan again"
 
 
-def _ours_let_in(place: Place, state: State) -> frozenset[tuple[str, str]]:
+def _ours_let_in(place: Datasets, state: State) -> frozenset[tuple[str, str]]:
     there = state.warehouse or DatasetAccess()
     return frozenset((dataset, name) for dataset, name in there.views if dataset == place.views)
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 
 from audit_assets.access import statements
 from audit_assets.access.changes import Change, Effect, Statement
-from audit_assets.access.model import Place, Policy, RowPolicy
+from audit_assets.access.model import Datasets, Policy, RowPolicy
 from audit_assets.warehouse.access import RowPolicyThere, State
 
 
-def row_policies(policy: Policy, place: Place, state: State) -> Iterator[Change]:
+def row_policies(policy: Policy, place: Datasets, state: State) -> Iterator[Change]:
     """Policies to make or change. Those for every row come first: with the first policy of a table, whoever has none
     sees no row of it, and the accounts that write must not be among them."""
     for table, rows in policy.rows.tables.items():
@@ -25,7 +25,7 @@ def row_policies(policy: Policy, place: Place, state: State) -> Iterator[Change]
             yield Change(effect, f"{place.dataset}.{table}", said, Statement(sql))
 
 
-def dropped_policies(policy: Policy, place: Place, state: State) -> Iterator[Change]:
+def dropped_policies(policy: Policy, place: Datasets, state: State) -> Iterator[Change]:
     """Policies that the YAML has no more, or never had, on a table whose policies are ours."""
     for table, there in sorted(state.tables.items()):
         gone = _gone(policy, table, there.row_policies)

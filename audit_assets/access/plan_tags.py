@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from audit_assets.access.changes import Change, ColumnTags, Effect, Mask, TagReaders
-from audit_assets.access.model import Place, Policy
+from audit_assets.access.model import Datasets, Policy
 from audit_assets.warehouse.access import State, TagThere
 
 
@@ -26,7 +26,7 @@ def tags(policy: Policy, state: State) -> Iterator[Change]:
             yield Change(_effect(masked, now.masked), f"tag {name}", said, Mask(taxonomy, name, by, masked))
 
 
-def column_tags(policy: Policy, place: Place, state: State) -> Iterator[Change]:
+def column_tags(policy: Policy, place: Datasets, state: State) -> Iterator[Change]:
     """Columns to tag, or to free of a tag of the taxonomy. Another taxonomy's tag gives way where ours is wanted."""
     wanted: dict[str, dict[str, str]] = {}
     for name, tag in policy.columns.tags.items():

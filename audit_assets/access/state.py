@@ -1,7 +1,7 @@
 """What is there now, asked of BigQuery; or as if nothing were, for a review without a connection."""
 
 from audit_assets.access.misfits import Catalog
-from audit_assets.access.model import Place, Policy
+from audit_assets.access.model import Datasets, Policy
 from audit_assets.warehouse.access import AccessPlane, DatasetAccess, State, TableThere
 from audit_assets.warehouse.protocol import WarehouseError
 
@@ -12,7 +12,7 @@ def nothing_there(catalog: Catalog) -> State:
     return State(DatasetAccess(), None, tables, {}, {}, {})
 
 
-def read_state(plane: AccessPlane, policy: Policy, place: Place, catalog: Catalog) -> State:
+def read_state(plane: AccessPlane, policy: Policy, place: Datasets, catalog: Catalog) -> State:
     """Who reads what. Raises WarehouseError, also where the warehouse's dataset is not there yet."""
     warehouse = plane.dataset(place.dataset)
     if warehouse is None:

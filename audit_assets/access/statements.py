@@ -3,13 +3,13 @@
 import re
 from collections.abc import Collection, Mapping
 
-from audit_assets.access.model import EVERY_ROW, PREFIX, Place, Policy, RowPolicy, View
+from audit_assets.access.model import EVERY_ROW, PREFIX, Datasets, Policy, RowPolicy, View
 
 VIEWER = "roles/bigquery.dataViewer"
 _QUOTED = re.compile(r"('[^']*'|\"[^\"]*\")")
 
 
-def create_dataset(place: Place) -> str:
+def create_dataset(place: Datasets) -> str:
     """The dataset of the authorised views, in the warehouse's location."""
     return (
         f"create schema if not exists `{place.project}.{place.views}`\n"
@@ -17,17 +17,17 @@ def create_dataset(place: Place) -> str:
     )
 
 
-def grant(place: Place, dataset: str, name: str, is_view: bool, principals: Collection[str]) -> str:
+def grant(place: Datasets, dataset: str, name: str, is_view: bool, principals: Collection[str]) -> str:
     """Lets principals read one table or view."""
     return f"grant `{VIEWER}`\non {_kind(is_view)} {place.path(dataset, name)}\nto {_listed(principals)}"
 
 
-def revoke(place: Place, dataset: str, name: str, is_view: bool, principals: Collection[str]) -> str:
+def revoke(place: Datasets, dataset: str, name: str, is_view: bool, principals: Collection[str]) -> str:
     """Takes that back."""
     return f"revoke `{VIEWER}`\non {_kind(is_view)} {place.path(dataset, name)}\nfrom {_listed(principals)}"
 
 
-def view_text(place: Place, view: View) -> str:
+def view_text(place: Datasets, view: View) -> str:
     """The query of an authorised view."""
     columns = [*view.columns, *(f"{sql} as {name}" for name, sql in view.computed.items())]
     listed = ",\n".join(f"  {column}" for column in columns)
@@ -35,7 +35,7 @@ def view_text(place: Place, view: View) -> str:
     return f"select\n{listed}\nfrom {place.path(place.dataset, view.of)}{where}"
 
 
-def create_view(place: Place, name: str, view: View) -> str:
+def create_view(place: Datasets, name: str, view: View) -> str:
     """Makes the view, or changes it in place: who is granted it stays granted."""
     described = f"options (description = {_text(' '.join(view.description.split()))})"
     return f"create or replace view {place.path(place.views, name)}\n{described} as\n{view_text(place, view)}"
@@ -46,7 +46,7 @@ def policy_name(name: str) -> str:
     return PREFIX + name
 
 
-def create_row_policy(place: Place, table: str, name: str, one: RowPolicy, policy: Policy) -> str:
+def create_row_policy(place: Datasets, table: str, name: str, one: RowPolicy, policy: Policy) -> str:
     """Makes the policy, or changes it in one go, so that nobody sees more or less meanwhile."""
     return (
         f"create or replace row access policy {policy_name(name)}\non {place.path(place.dataset, table)}\n"
@@ -54,12 +54,12 @@ def create_row_policy(place: Place, table: str, name: str, one: RowPolicy, polic
     )
 
 
-def drop_row_policy(place: Place, table: str, name: str) -> str:
+def drop_row_policy(place: Datasets, table: str, name: str) -> str:
     """`name` is as BigQuery has it."""
     return f"drop row access policy {name}\non {place.path(place.dataset, table)}"
 
 
-def drop_row_policies(place: Place, table: str) -> str:
+def drop_row_policies(place: Datasets, table: str) -> str:
     """BigQuery refuses to drop the last policy of a table by its name."""
     return f"drop all row access policies\non {place.path(place.dataset, table)}"
 
@@ -71,7 +71,7 @@ def canonical(sql: str) -> str:
     return "".join(folded).strip()
 
 
-def statements(policy: Policy, place: Place, tables: Collection[str]) -> Mapping[str, str]:
+def statements(policy: Policy, place: Datasets, tables: Collection[str]) -> Mapping[str, str]:
     """What stands for whom → every statement there may be, for whoever analyses them: as if nothing were there."""
     found: dict[str, str] = {"the dataset of the views": create_dataset(place)}
     for table, rows in policy.rows.tables.items():

@@ -15,7 +15,7 @@ from audit_assets.access.changes import Change
 from audit_assets.access.document import page_with_tables
 from audit_assets.access.load import AccessFileError, load_policy, placeholders
 from audit_assets.access.misfits import Catalog
-from audit_assets.access.model import Place, Policy
+from audit_assets.access.model import Datasets, Policy
 from audit_assets.access.plan import Plan
 from audit_assets.access.plan import plan as planned
 from audit_assets.access.state import nothing_there, read_state
@@ -137,8 +137,8 @@ def _policy() -> tuple[Policy, Catalog]:
     return load_policy(FOLDER, known), known
 
 
-def _place(settings: Settings) -> Place:
-    return Place(settings.bigquery_project, settings.bigquery_dataset, settings.bigquery_location)
+def _place(settings: Settings) -> Datasets:
+    return Datasets(settings.bigquery_project, settings.bigquery_dataset, settings.bigquery_location)
 
 
 def _plane(settings: Settings) -> AccessPlane:

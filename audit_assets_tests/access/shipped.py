@@ -7,12 +7,12 @@ from pathlib import Path
 from audit_assets.access.catalog import catalog
 from audit_assets.access.load import load_policy
 from audit_assets.access.misfits import Catalog
-from audit_assets.access.model import Place, Policy
+from audit_assets.access.model import Datasets, Policy
 from audit_assets.dashboards.twins.mart_types import known_tables
 from audit_assets.settings import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "observability/access"
-PLACE = Place("mad-vibe-prod", "analytics", "US")
+PLACE = Datasets("mad-vibe-prod", "analytics", "US")
 
 
 @cache

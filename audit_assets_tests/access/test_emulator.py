@@ -16,12 +16,12 @@ from google.cloud import bigquery
 
 from audit_assets.access.applying import apply
 from audit_assets.access.load import load_policy
-from audit_assets.access.model import Place, Policy
+from audit_assets.access.model import Datasets, Policy
 from audit_assets.access.plan import Plan, plan
 from audit_assets.access.state import read_state
 from audit_assets.warehouse.access import DatasetAccess, TagThere
 from audit_assets.warehouse.bigquery.access_plane import GoogleAccessPlane, open_plane
-from audit_assets.warehouse.bigquery.client import Place as GooglesPlace
+from audit_assets.warehouse.bigquery.client import Place
 from audit_assets.warehouse.bigquery.rest import Rest
 from audit_assets.warehouse.protocol import WarehouseError
 from audit_assets_tests.access.shipped import altered, known
@@ -94,7 +94,7 @@ def run(client: bigquery.Client, sql: str) -> None:
 
 
 def planned(policy: Policy, plane: GoogleAccessPlane, emulator: Emulator) -> Plan:
-    place = Place(emulator.project, DATASET, "US")
+    place = Datasets(emulator.project, DATASET, "US")
     return plan(policy, place, read_state(plane, policy, place, known()), known())
 
 
@@ -178,7 +178,7 @@ def test_a_policy_that_changes_is_changed_in_place(
 
 
 def test_what_the_emulator_refuses_is_told_with_its_mend(emulator: Emulator, client: bigquery.Client):
-    plane = open_plane(GooglesPlace(emulator.project, DATASET, "US", emulator.endpoint))
+    plane = open_plane(Place(emulator.project, DATASET, "US", emulator.endpoint))
     with pytest.raises(WarehouseError, match=r"running a statement: .*nowhere"):
         plane.run("select 1 from `nowhere.at_all`")
     with pytest.raises(WarehouseError, match=f"reading the grants of {DATASET}.ai_audit_logs"):
@@ -189,7 +189,7 @@ def test_what_the_emulator_refuses_is_told_with_its_mend(emulator: Emulator, cli
 
 def test_an_address_where_nothing_answers_is_said_within_its_time(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("audit_assets.warehouse.bigquery.access_plane._IN_ALL", 1)
-    plane = open_plane(GooglesPlace("offline-project", DATASET, "US", f"http://127.0.0.1:{free_port()}"))
+    plane = open_plane(Place("offline-project", DATASET, "US", f"http://127.0.0.1:{free_port()}"))
     with pytest.raises(WarehouseError, match="reading the dataset access: nothing answered"):
         plane.dataset("access")
     with pytest.raises(WarehouseError, match="nothing answers at 127"):
