@@ -20,6 +20,7 @@ Theme = Literal["light", "dark"]
 
 _TALLEST = 8000  # pixels; a page is some 2,000
 _WITHIN = 60.0  # seconds for a page to be whole, the first one with a cold server
+_ENDS_WITHIN = 20.0
 # The tiles scroll below the header: where the window is as tall as all of them, nothing scrolls.
 _HEIGHT = "Math.ceil(document.querySelector('main.board').getBoundingClientRect().bottom) + 28"
 _SETTLED = "document.fonts.ready.then(() => new Promise((done) => setTimeout(() => done(true), 800)))"
@@ -84,7 +85,11 @@ def _served() -> Generator[str]:
             yield url
         finally:
             server.terminate()
-            server.wait()
+            try:
+                server.wait(_ENDS_WITHIN)
+            except subprocess.TimeoutExpired:  # started where signals are ignored, as from some scripts
+                server.kill()
+                server.wait()
 
 
 def _answers(url: str) -> bool:

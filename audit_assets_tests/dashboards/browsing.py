@@ -217,7 +217,13 @@ def served(home: Home) -> Iterator[str]:
         yield url
     finally:
         server.terminate()
-        server.wait(timeout=60)
+        try:
+            server.wait(timeout=20)
+        except (
+            subprocess.TimeoutExpired
+        ):  # a suite in the background of a script ignores signals, and so do its children
+            server.kill()
+            server.wait()
 
 
 def _answers(url: str) -> bool:

@@ -182,8 +182,9 @@ def test_a_refused_double_comes_in_once_the_newer_row_is_gone(source: str, wareh
 
 def test_rows_that_turn_bad_or_good_are_counted_once_by_a_delta(source: str, warehouse: DuckDBWarehouse):
     tell(source, TEXT_TABLE)
+    now = datetime.now(UTC)  # within the look-back, however long ago this module was loaded
     for id_ in ("turns bad", "turns good", "stays"):
-        put(source, id_, NOW.isoformat(), "{" if id_ == "turns good" else "{}")
+        put(source, id_, now.isoformat(), "{" if id_ == "turns good" else "{}")
     run(source, warehouse)
     assert reasons(warehouse) == {"invalid_json": 1}
     tell(source, "update ai_audit_logs set request_metadata = case id when 'turns bad' then '{' else '{}' end")
