@@ -33,7 +33,7 @@ from audit_assets_tests.dashboards.test_pages import rendered, tiles_of
 from audit_assets_tests.emulator.running import Emulator
 from audit_assets_tests.homes import Home
 
-pytestmark = [pytest.mark.requirement("R20", "R21", "R22", "R23", "R28", "R30", "R50"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.requirement("R20", "R21", "R22", "R23", "R28", "R30", "R50"), pytest.mark.timeout(1200)]
 
 DAYS, ROWS_A_DAY, SEED = 60, 150, 5
 TODAY = datetime.now(UTC).date()
