@@ -52,6 +52,8 @@ def told_error(error: Exception, place: Place) -> WarehouseError:
             "GOOGLE_APPLICATION_CREDENTIALS"
         )
     reason = reason_of(error)
+    if "Table" in said and (isinstance(error, NotFound) or reason == "notFound"):
+        return WarehouseError(f"BigQuery has no such table in {place} yet: {said}; run `audit build`")
     if isinstance(error, NotFound) or reason == "notFound":
         return WarehouseError(
             f"BigQuery does not find {place} in {place.location}: {said}; mend AI_AUDIT_BIGQUERY_PROJECT, "

@@ -103,6 +103,13 @@ def test_a_refusal_says_the_mend_and_leaves_nothing_half_loaded(
     assert load(source, warehouse) == 4
 
 
+def test_a_table_that_is_not_there_yet_is_said_to_be_built(warehouse: BigQueryWarehouse, proxy: Proxy):
+    message = "Not found: Table test:analytics.ai_audit_alerts was not found in location US"
+    proxy.faults = [Fault(asks(b"ai_audit_alerts"), status=404, reason="notFound", message=message, times=9)]
+    with pytest.raises(WarehouseError, match="audit build"):
+        warehouse.rows("select count(*) as n from analytics.ai_audit_alerts", {})
+
+
 def test_a_service_that_is_busy_for_a_moment_is_asked_again(source: str, warehouse: BigQueryWarehouse, proxy: Proxy):
     spread(source, 4, NOW - DAY, DAY / 10)
     proxy.faults = [
