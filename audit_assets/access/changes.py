@@ -1,10 +1,10 @@
 """A change of access as a value: what is done, to what, and in words who gains or loses what."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from audit_assets.warehouse.access import AccessPlane, DatasetAccess
+from audit_assets.warehouse.access import MASKED_READER, RAW_READER, AccessPlane, DatasetAccess
 
 Effect = Literal["opens", "narrows", "keeps"]
 
@@ -48,7 +48,7 @@ class TagReaders:
 
     @property
     def text(self) -> str:
-        held = "".join(f"\n--   roles/datacatalog.categoryFineGrainedReader {one}" for one in sorted(self.principals))
+        held = _held(RAW_READER, self.principals)
         return f"-- policyTags.setIamPolicy {self.taxonomy} / {self.tag}, exactly:{held}"
 
 
@@ -65,7 +65,7 @@ class Mask:
     def text(self) -> str:
         if self.by is None:
             return f"-- dataPolicies.delete {self.taxonomy} / {self.tag}"
-        held = "".join(f"\n--   roles/bigquerydatapolicy.maskedReader {one}" for one in sorted(self.principals))
+        held = _held(MASKED_READER, self.principals)
         return f"-- dataPolicies {self.taxonomy} / {self.tag}: {self.by}, exactly:{held}"
 
 
@@ -95,6 +95,10 @@ class Change:
     target: str
     said: str
     action: Action
+
+
+def _held(role: str, principals: Collection[str]) -> str:
+    return "".join(f"\n--   {role} {one}" for one in sorted(principals))
 
 
 def carry_out(action: Action, plane: AccessPlane) -> None:

@@ -4,8 +4,9 @@ import re
 from collections.abc import Collection, Mapping
 
 from audit_assets.access.model import EVERY_ROW, PREFIX, Datasets, Policy, RowPolicy, View
+from audit_assets.warehouse.access import VIEWER
+from audit_assets.warehouse.bigquery.statements import text
 
-VIEWER = "roles/bigquery.dataViewer"
 _QUOTED = re.compile(r"('[^']*'|\"[^\"]*\")")
 
 
@@ -13,7 +14,7 @@ def create_dataset(place: Datasets) -> str:
     """The dataset of the authorised views, in the warehouse's location."""
     return (
         f"create schema if not exists `{place.project}.{place.views}`\n"
-        f"options (location = {_text(place.location)}, description = 'Authorised views of {place.dataset}.')"
+        f"options (location = {text(place.location)}, description = 'Authorised views of {place.dataset}.')"
     )
 
 
@@ -37,7 +38,7 @@ def view_text(place: Datasets, view: View) -> str:
 
 def create_view(place: Datasets, name: str, view: View) -> str:
     """Makes the view, or changes it in place: who is granted it stays granted."""
-    described = f"options (description = {_text(' '.join(view.description.split()))})"
+    described = f"options (description = {text(' '.join(view.description.split()))})"
     return f"create or replace view {place.path(place.views, name)}\n{described} as\n{view_text(place, view)}"
 
 
@@ -102,9 +103,4 @@ def _kind(is_view: bool) -> str:
 
 
 def _listed(principals: Collection[str]) -> str:
-    return ", ".join(_text(principal) for principal in sorted(principals))
-
-
-def _text(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    return ", ".join(text(principal) for principal in sorted(principals))

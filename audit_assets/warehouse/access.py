@@ -4,6 +4,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+VIEWER = "roles/bigquery.dataViewer"
+RAW_READER = "roles/datacatalog.categoryFineGrainedReader"
+MASKED_READER = "roles/bigquerydatapolicy.maskedReader"
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetAccess:

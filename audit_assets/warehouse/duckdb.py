@@ -1,6 +1,5 @@
 """The embedded warehouse: one DuckDB file, one writer at a time."""
 
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -9,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
-from audit_assets.warehouse.lock import exclusive
+from audit_assets.warehouse.lock import exclusive, let_in
 from audit_assets.warehouse.merge import NotAllNewError, insert_new, load_rows, replace_workspaces
 from audit_assets.warehouse.protocol import (
     DayWindow,
@@ -34,9 +33,6 @@ THREADS = 2
 
 # How a full disk, a quota or a limit on file size is told.
 _FULL_DISK = ("No space left", "File too large", "Could not write", "quota exceeded")
-
-# A reader of the lock polls every 20 ms: this pause between two days of a long run lets it in.
-YIELD_SECONDS = 0.06
 
 
 class DuckDBWarehouse:
@@ -119,7 +115,7 @@ class DuckDBWarehouse:
 
     def let_others_in(self) -> None:
         """Called between two days of a long run, with the lock released."""
-        time.sleep(YIELD_SECONDS)
+        let_in()
 
 
 class DuckDBWriter:

@@ -12,6 +12,7 @@ from pathlib import Path
 from audit_assets.warehouse.protocol import WarehouseError, WarehouseLockedError
 
 _POLL_SECONDS = 0.02
+_PAUSE_SECONDS = 3 * _POLL_SECONDS
 
 
 @contextmanager
@@ -35,6 +36,11 @@ def exclusive(path: Path, purpose: str, timeout_seconds: float = 600.0) -> Gener
         yield
     finally:
         os.close(descriptor)
+
+
+def let_in() -> None:
+    """A pause, with the lock released, in which whoever polls for it gets it."""
+    time.sleep(_PAUSE_SECONDS)
 
 
 def _opened(path: Path) -> int:

@@ -1,15 +1,14 @@
 """Rows into the DuckDB tables: what is new, what changed, what is gone; inside a transaction."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import date, datetime
 
 import duckdb
 import pyarrow as pa
 
 from audit_assets.warehouse.protocol import DayWindow, Incoming, Load, LoadCounts, LoadTerms
-from audit_assets.warehouse.raw import AS_JSON, RAW, count_days, days_in, fetched, inside, of_its_day
-from audit_assets.warehouse.rejects import refuse_arrived_doubles, write_rejects
+from audit_assets.warehouse.raw import AS_JSON, RAW, count_days, days_in, fetched, inside, of_its_day, registered
+from audit_assets.warehouse.rejects import counted_by_reason, refuse_arrived_doubles, write_rejects
 from audit_assets.warehouse.schema import RAW_COLUMNS, SCHEMA, WORKSPACE_COLUMNS
 
 _COLUMNS = ", ".join(RAW_COLUMNS)
@@ -32,7 +31,7 @@ def insert_new(connection: duckdb.DuckDBPyConnection, incoming: Incoming, span: 
     if held_before:  # a micro-batch came in between
         raise NotAllNewError
     counted = _Counted(incoming.rows)
-    with _registered(connection, counted.reader()):
+    with registered(connection, counted.reader()):
         connection.execute(
             f"insert into {RAW} ({_COLUMNS}) select {_COLUMNS} from ({incoming.normalising_sql})"
             " where reject_reason is null"
@@ -61,21 +60,12 @@ class _Counted:
             yield batch
 
 
-@contextmanager
-def _registered(connection: duckdb.DuckDBPyConnection, rows: pa.RecordBatchReader) -> Generator[None]:
-    connection.register("incoming", rows)
-    try:
-        yield
-    finally:
-        connection.unregister("incoming")
-
-
 def replace_workspaces(connection: duckdb.DuckDBPyConnection, incoming: Incoming | None) -> int:
     """Puts the rows in the place of all that ai_audit_workspaces holds; the caller holds the transaction."""
     table, columns = f"{SCHEMA}.ai_audit_workspaces", ", ".join(WORKSPACE_COLUMNS)
     connection.execute(f"delete from {table}")
     if incoming is not None:
-        with _registered(connection, incoming.rows):
+        with registered(connection, incoming.rows):
             connection.execute(f"insert into {table} ({columns}) select {columns} from ({incoming.normalising_sql})")
     (held,) = fetched(connection, f"select count(*) from {table}")
     return held
@@ -87,10 +77,10 @@ def load_rows(connection: duckdb.DuckDBPyConnection, incoming: Incoming, window:
     Only rows whose hash differs are written. The bound is a literal so that row groups of other days are
     skipped (5k rows into 10M: 28 ms against 124 ms).
     """
-    with _registered(connection, incoming.rows):
+    with registered(connection, incoming.rows):
         connection.execute(f"create or replace temp table arrived as {incoming.normalising_sql}")
     refuse_arrived_doubles(connection, window)
-    read, rejected = _rejected(connection)
+    read, rejected = counted_by_reason(connection)
     connection.execute(f"""
         create or replace temp table change as
         select arrived.*, held.row_hash as held_hash
@@ -113,13 +103,6 @@ def load_rows(connection: duckdb.DuckDBPyConnection, incoming: Incoming, window:
     count_days(connection, touched | ({window.day} if window.day and read else set()), touched)
     connection.execute("drop table arrived; drop table change")
     return Load(LoadCounts(read, added, changed, removed, rejected), tuple(sorted(touched)))
-
-
-def _rejected(connection: duckdb.DuckDBPyConnection) -> tuple[int, dict[str, int]]:
-    reasons = connection.execute(
-        "select reject_reason, count(*) from arrived group by reject_reason order by reject_reason"
-    ).fetchall()
-    return sum(count for _, count in reasons), {reason: count for reason, count in reasons if reason is not None}
 
 
 def _remove_gone(connection: duckdb.DuckDBPyConnection, window: DayWindow, terms: LoadTerms) -> int:

@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from datetime import date
 
 import duckdb
+import pyarrow as pa
 
 from audit_assets.warehouse.protocol import DayWindow
 from audit_assets.warehouse.schema import RAW_COLUMNS, SCHEMA
@@ -65,3 +66,13 @@ def in_one_commit(connection: duckdb.DuckDBPyConnection) -> Generator[None]:
         with suppress(duckdb.Error):  # a failed commit has already rolled back
             connection.execute("rollback")
         raise
+
+
+@contextmanager
+def registered(connection: duckdb.DuckDBPyConnection, rows: pa.RecordBatchReader | pa.Table) -> Generator[None]:
+    """`rows` as the table `incoming` while the block runs."""
+    connection.register("incoming", rows)
+    try:
+        yield
+    finally:
+        connection.unregister("incoming")

@@ -52,6 +52,14 @@ def refuse_doubles_among_arrived(connection: duckdb.DuckDBPyConnection) -> None:
         """)
 
 
+def counted_by_reason(connection: duckdb.DuckDBPyConnection) -> tuple[int, dict[str, int]]:
+    """How many rows `arrived`, and how many of them are refused, by reason."""
+    reasons = connection.execute(
+        "select reject_reason, count(*) from arrived group by reject_reason order by reject_reason"
+    ).fetchall()
+    return sum(count for _, count in reasons), {reason: count for reason, count in reasons if reason is not None}
+
+
 def refuse_doubles(connection: duckdb.DuckDBPyConnection, sync_id: str, mode: str, synced_at: datetime) -> Load:
     """Refuses, as `duplicate_id`, every row whose id a newer row of another day has; the versions stay in the diff."""
     connection.execute(f"""

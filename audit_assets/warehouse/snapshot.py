@@ -234,10 +234,10 @@ class _Writing:
     def __init__(self, keeper: Keeper, folder: Path, tables: Collection[str], days: tuple[date, date] | None) -> None:
         self._keeper, self._folder = keeper, folder
         first, last = days or (date.min, date.max)
-        builds = keeper.fetch(f"select date, builds from {SCHEMA}.ai_audit_days where builds > 0")
-        self._builds: dict[date, int] = {
-            day: count for day, count in builds if set(tables) & set(PER_DAY) and first <= day <= last
-        }
+        by_day = not set(tables).isdisjoint(PER_DAY)
+        counted = f"select date, builds from {SCHEMA}.ai_audit_days where builds > 0"
+        builds = keeper.fetch(counted) if by_day else []
+        self._builds: dict[date, int] = {day: count for day, count in builds if first <= day <= last}
         self._versions = _versions(keeper, tables)
 
     def days(self, table: str, held: tuple[SnapshotFile, ...]) -> tuple[SnapshotFile, ...]:

@@ -19,13 +19,14 @@ from audit_assets.access.load import load_policy
 from audit_assets.access.model import Datasets, Policy
 from audit_assets.access.plan import Plan, plan
 from audit_assets.access.state import read_state
+from audit_assets.simulate.server_process import free_port
 from audit_assets.warehouse.access import DatasetAccess, TagThere
 from audit_assets.warehouse.bigquery.access_plane import GoogleAccessPlane, open_plane
 from audit_assets.warehouse.bigquery.client import Place
 from audit_assets.warehouse.bigquery.rest import Rest
 from audit_assets.warehouse.protocol import WarehouseError
 from audit_assets_tests.access.shipped import altered, known
-from audit_assets_tests.emulator.running import Emulator, free_port
+from audit_assets_tests.emulator.running import Emulator
 
 pytestmark = pytest.mark.requirement("R60")
 DATASET = "access"

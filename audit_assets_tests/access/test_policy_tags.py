@@ -7,12 +7,10 @@ from typing import Any
 import pytest
 import requests
 
-from audit_assets.warehouse.access import TagThere
+from audit_assets.warehouse.access import MASKED_READER, RAW_READER, TagThere
 from audit_assets.warehouse.bigquery.policy_tags import (
     CATALOG,
     DATA_POLICIES,
-    MASKED_READER,
-    READER,
     PolicyTags,
     without_project,
 )
@@ -113,7 +111,7 @@ def test_readers_are_exactly_those_wanted_and_other_roles_stay(google: PaperGoog
     theirs = {"role": "roles/owner", "members": ["user:owner@ai-audit.test"]}
     google.iam[resource]["bindings"].append(theirs)
     tags.set_readers("audit", "person", "Says who.", [COMPLIANCE])
-    assert google.iam[resource]["bindings"] == [theirs, {"role": READER, "members": [COMPLIANCE]}]
+    assert google.iam[resource]["bindings"] == [theirs, {"role": RAW_READER, "members": [COMPLIANCE]}]
 
 
 def test_a_mask_changes_in_place_and_goes_where_none_is_wanted(google: PaperGoogle, tags: PolicyTags):

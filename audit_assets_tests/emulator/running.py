@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import requests
 
 from audit_assets.settings import PROJECT_ROOT
+from audit_assets.simulate.server_process import free_port
 
 _HERE = Path(__file__).parent
 ENVIRONMENT = PROJECT_ROOT / ".venv" / "emulator"
@@ -112,12 +112,6 @@ def installed_python() -> Path:
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return python
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _wait_until_it_answers(emulator: Emulator) -> None:

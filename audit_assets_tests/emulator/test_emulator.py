@@ -16,7 +16,8 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets_tests.emulator.running import Emulator, free_port
+from audit_assets.simulate.server_process import free_port
+from audit_assets_tests.emulator.running import Emulator
 
 
 @pytest.fixture

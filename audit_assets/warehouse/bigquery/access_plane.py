@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from audit_assets.warehouse.access import DatasetAccess, RowPolicyThere, TagThere
+from audit_assets.warehouse.access import VIEWER, DatasetAccess, RowPolicyThere, TagThere
 from audit_assets.warehouse.bigquery.client import Place, open_client
 from audit_assets.warehouse.bigquery.policy_tags import PolicyTags, without_project
 from audit_assets.warehouse.bigquery.rest import Rest, mended
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from google.cloud import bigquery
 
 ENDPOINT = "https://bigquery.googleapis.com"
-VIEWER = "roles/bigquery.dataViewer"
 FILTERED_VIEWER = "roles/bigquery.filteredDataViewer"
 _READER = ("READER", VIEWER)
 # Seconds. The client's own default asks an address where nothing answers again for ten minutes.

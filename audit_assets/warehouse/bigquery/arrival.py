@@ -15,8 +15,8 @@ import duckdb
 import pyarrow as pa
 
 from audit_assets.warehouse.protocol import Incoming
-from audit_assets.warehouse.raw import days_in, fetched
-from audit_assets.warehouse.rejects import refuse_doubles_among_arrived
+from audit_assets.warehouse.raw import days_in, fetched, registered
+from audit_assets.warehouse.rejects import counted_by_reason, refuse_doubles_among_arrived
 from audit_assets.warehouse.schema import RAW_COLUMNS
 
 _MEMORY = "256MB"
@@ -44,9 +44,8 @@ def arrived(incoming: Incoming, still_doubled: Collection[tuple[str, str]] = ())
     """The rows as a file that is gone afterwards. Ids held twice among them, and rows (id, hash) that are known to be
     `still_doubled`, are refused as duplicate_id."""
     with _folder() as folder, _local(folder) as connection:
-        connection.register("incoming", incoming.rows)
-        connection.execute(f"create table arrived as {incoming.normalising_sql}")
-        connection.unregister("incoming")
+        with registered(connection, incoming.rows):
+            connection.execute(f"create table arrived as {incoming.normalising_sql}")
         refuse_doubles_among_arrived(connection)
         for source_id, row_hash in still_doubled:
             connection.execute(
@@ -54,9 +53,7 @@ def arrived(incoming: Incoming, still_doubled: Collection[tuple[str, str]] = ())
                 " where reject_reason is null and id = ? and row_hash = ?",
                 [source_id, row_hash],
             )
-        reasons = connection.execute(
-            "select reject_reason, count(*) from arrived group by reject_reason order by reject_reason"
-        ).fetchall()
+        read, rejected = counted_by_reason(connection)
         path = folder / "rows.parquet"
         connection.execute(
             f"""copy (
@@ -65,13 +62,7 @@ def arrived(incoming: Incoming, still_doubled: Collection[tuple[str, str]] = ())
             ) to '{path}' (format parquet, compression zstd)"""
         )
         days = days_in(connection, "select distinct cast(created_at as date) from arrived where reject_reason is null")
-        yield Arrived(
-            path,
-            sum(count for _, count in reasons),
-            {reason: count for reason, count in reasons if reason is not None},
-            tuple(sorted(days)),
-            _digest(path),
-        )
+        yield Arrived(path, read, rejected, tuple(sorted(days)), _digest(path))
 
 
 @contextmanager
@@ -80,11 +71,11 @@ def arrived_new(incoming: Incoming) -> Generator[Arrived | None]:
     refused or an id doubled."""
     with _folder() as folder, _local(folder) as connection:
         path = folder / "rows.parquet"
-        connection.register("incoming", incoming.rows)
-        connection.execute(
-            f"copy (select {_COLUMNS}, reject_reason, created_at_text from ({incoming.normalising_sql}))"
-            f" to '{path}' (format parquet, compression zstd)"
-        )
+        with registered(connection, incoming.rows):
+            connection.execute(
+                f"copy (select {_COLUMNS}, reject_reason, created_at_text from ({incoming.normalising_sql}))"
+                f" to '{path}' (format parquet, compression zstd)"
+            )
         held = f"read_parquet('{path}')"
         read, refused, ids = fetched(
             connection, f"select count(*), count(reject_reason), count(distinct id) from {held}"
@@ -101,16 +92,14 @@ def written(rows: pa.Table) -> Generator[Arrived]:
     """A table of another kind as such a file."""
     with _folder() as folder, _local(folder) as connection:
         path = folder / "rows.parquet"
-        connection.register("given", rows)
-        connection.execute(f"copy given to '{path}' (format parquet, compression zstd)")
-        connection.unregister("given")
+        with registered(connection, rows):
+            connection.execute(f"copy incoming to '{path}' (format parquet, compression zstd)")
         yield Arrived(path, rows.num_rows, {}, (), _digest(path))
 
 
 def selected(incoming: Incoming) -> pa.Table:
     """The rows of `incoming` as they are normalised, in memory: for tables as small as that of the workspaces."""
-    with _folder() as folder, _local(folder) as connection:
-        connection.register("incoming", incoming.rows)
+    with _folder() as folder, _local(folder) as connection, registered(connection, incoming.rows):
         return connection.sql(incoming.normalising_sql).to_arrow_table()
 
 

@@ -1,7 +1,8 @@
 """Jobs of BigQuery, each asked for under a name of its own where it changes something: asked again, it is fetched."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -46,8 +47,8 @@ class Jobs:
             # Over REST: the storage API is another service, with another permission, for results beyond these.
             return decoded(self._asked(sql, parameters))
 
-    def script(self, sql: str, name: str) -> list[tuple[Any, ...]]:
-        """Runs statements as the job `name`, at most once however often the request is sent; the last one's rows."""
+    def script(self, sql: str, name: str) -> None:
+        """Runs statements as the job `name`, at most once however often the request is sent."""
         from google.cloud import bigquery
 
         def begin(job_id: str) -> "bigquery.QueryJob":
@@ -57,47 +58,41 @@ class Jobs:
             )  # fmt: skip
 
         with told(self.place):
-            job = self._ended(begin, name)
-            return [tuple(row.values()) for row in job.result(retry=_retry(), timeout=_JOB_SECONDS)]
+            self._end(begin, name)
 
-    def load(self, path: Path, table: str, columns: Mapping[str, str], name: str) -> int:
-        """Loads a Parquet file as the whole of `table`, at most once; how many rows. `columns`: name to type."""
+    @contextmanager
+    def staged(self, path: Path, name: str, columns: Mapping[str, str], now: datetime) -> Generator[str]:
+        """The name of a table that holds the rows of a Parquet file, loaded by a job called after `name`, at most once.
+
+        It goes when the block has ended well; where that fails or is killed, BigQuery deletes it in its time.
+        `columns`: name to type.
+        """
         from google.cloud import bigquery
 
+        table = f"staging_{name.replace('-', '_')}"
+        schema = [bigquery.SchemaField(column, kind) for column, kind in columns.items()]
+        staging = bigquery.Table(self.place.path(table), schema)
+        staging.expires = now + self.terms.keep_staging
+        staging.labels = dict(self.terms.labels)
         config = bigquery.LoadJobConfig(
             source_format=bigquery.SourceFormat.PARQUET,
             write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
-            schema=[bigquery.SchemaField(column, kind) for column, kind in columns.items()],
+            schema=schema,
             labels=dict(self.terms.labels),
         )
 
         def begin(job_id: str) -> "bigquery.LoadJob":
             with path.open("rb") as file:
                 return self._open().load_table_from_file(
-                    file, self.place.path(table), job_id=job_id, job_config=config, timeout=_REQUEST_SECONDS
+                    file, staging.reference, job_id=job_id, job_config=config, timeout=_REQUEST_SECONDS
                 )
 
         with told(self.place):
-            return int(self._ended(begin, name).output_rows or 0)
-
-    def make_staging(self, table: str, columns: Mapping[str, str], now: datetime) -> None:
-        """An empty table that BigQuery itself deletes where a killed sync leaves it."""
-        from google.cloud import bigquery
-
-        staging = bigquery.Table(
-            self.place.path(table), [bigquery.SchemaField(column, kind) for column, kind in columns.items()]
-        )
-        staging.expires = now + self.terms.keep_staging
-        staging.labels = dict(self.terms.labels)
-        with told(self.place):
             self._open().create_table(staging, exists_ok=True, retry=_retry(), timeout=_REQUEST_SECONDS)
-
-    def drop(self, table: str) -> None:
-        """Deletes a table, if it is there."""
+            self._end(begin, f"load-{name}")
+        yield table
         with told(self.place):
-            self._open().delete_table(
-                self.place.path(table), not_found_ok=True, retry=_retry(), timeout=_REQUEST_SECONDS
-            )
+            self._open().delete_table(staging, not_found_ok=True, retry=_retry(), timeout=_REQUEST_SECONDS)
 
     def tables(self) -> frozenset[str]:
         """The names of the dataset's tables; none where there is no dataset."""
@@ -151,8 +146,8 @@ class Jobs:
             config.maximum_bytes_billed = self.terms.maximum_bytes_billed
         return config
 
-    def _ended(self, begin: Callable[[str], Any], name: str) -> Any:
-        """The job `name` when it has ended well. One that ended without having done anything, for a reason of the
+    def _end(self, begin: Callable[[str], Any], name: str) -> None:
+        """Waits until the job `name` has ended well. One that ended without having done anything, for a reason of the
         service's own, is asked for again under the next name; any other error is the caller's."""
         from google.api_core.exceptions import Conflict, GoogleAPICallError
 
@@ -164,7 +159,7 @@ class Jobs:
                 job = self._open().get_job(job_id, location=self.place.location, retry=_retry())
             try:
                 job.result(retry=_retry(), timeout=_JOB_SECONDS)
-                return job
+                return
             except GoogleAPICallError:
                 ended = job.error_result or {}
                 if ended.get("reason") not in TRANSIENT or attempt == _ATTEMPTS:

@@ -1,6 +1,7 @@
 """What the stages after the sync do with the dataset while it is held."""
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from audit_assets.warehouse.bigquery.arrival import written
 from audit_assets.warehouse.bigquery.client import in_dataset
 from audit_assets.warehouse.bigquery.jobs import Jobs, literal
 from audit_assets.warehouse.bigquery.schema import DUCKDB_TYPES, LEDGER_COPIES
-from audit_assets.warehouse.bigquery.statements import between, counted_built, text, transaction
+from audit_assets.warehouse.bigquery.statements import between, counted_built, replaced, text, transaction
 from audit_assets.warehouse.schema import SCHEMA
 
 # As many as there are interactions or nearly so: they stay in BigQuery, where the dashboards ask for them.
@@ -94,29 +95,23 @@ class BigQueryKeeper:
         return dict(self._jobs.rows(f"select table_name, version from {self._place.table(LEDGER_COPIES)}"))
 
     def replace_copies(self, copies: Mapping[str, pa.Table], versions: Mapping[str, str]) -> None:
-        stamp = f"{self._now():%Y%m%d%H%M%S%f}"
+        now, place = self._now(), self._place
+        stamp = f"{now:%Y%m%d%H%M%S%f}"
         statements: list[str] = []
-        staged: list[str] = []
-        for name, rows in copies.items():
-            types = {field.name: _KINDS[field.type] for field in rows.schema}
-            columns = ", ".join(f"`{column}`" for column in types)
-            listed = ", ".join(f"`{column}` {kind}" for column, kind in types.items())
-            staging = f"staging_{name}_{stamp}"
-            self._jobs.make_staging(staging, types, self._now())
-            with written(rows) as file:
-                self._jobs.load(file.path, staging, types, f"load-{staging}")
-            staged.append(staging)
-            self._jobs.rows(f"create table if not exists {self._place.table(name)} ({listed})")
-            statements += [
-                f"delete from {self._place.table(name)} where true",
-                f"insert into {self._place.table(name)} ({columns}) select {columns} from {self._place.table(staging)}",
-                f"delete from {self._place.table(LEDGER_COPIES)} where table_name = '{name}'",
-                f"insert into {self._place.table(LEDGER_COPIES)} (table_name, version)"
-                f" values ('{name}', {text(versions[name])})",
-            ]
-        self._jobs.script(transaction(statements), f"ledger-{stamp}")
-        for staging in staged:
-            self._jobs.drop(staging)
+        with ExitStack() as stack:
+            for name, rows in copies.items():
+                types = {field.name: _KINDS[field.type] for field in rows.schema}
+                with written(rows) as file:
+                    staging = stack.enter_context(self._jobs.staged(file.path, f"{name}-{stamp}", types, now))
+                listed = ", ".join(f"`{column}` {kind}" for column, kind in types.items())
+                self._jobs.rows(f"create table if not exists {place.table(name)} ({listed})")
+                statements += [
+                    *replaced(place.table(name), place.table(staging), types),
+                    f"delete from {place.table(LEDGER_COPIES)} where table_name = '{name}'",
+                    f"insert into {place.table(LEDGER_COPIES)} (table_name, version)"
+                    f" values ('{name}', {text(versions[name])})",
+                ]
+            self._jobs.script(transaction(statements), f"ledger-{stamp}")
 
 
 _KINDS: Mapping[pa.DataType, str] = {

@@ -4,13 +4,11 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from audit_assets.warehouse.access import TagThere
+from audit_assets.warehouse.access import MASKED_READER, RAW_READER, TagThere
 from audit_assets.warehouse.bigquery.rest import Rest
 
 CATALOG = "https://datacatalog.googleapis.com/v1"
 DATA_POLICIES = "https://bigquerydatapolicy.googleapis.com/v1"
-READER = "roles/datacatalog.categoryFineGrainedReader"
-MASKED_READER = "roles/bigquerydatapolicy.maskedReader"
 
 
 def without_project(resource: str) -> str:
@@ -38,7 +36,7 @@ class PolicyTags:
         masks = {without_project(policy["policyTag"]): policy for policy in self._data_policies()}
         found: dict[str, TagThere] = {}
         for name, resource in self.resources(taxonomy).items():
-            raw = _members(self._rest.post(f"{CATALOG}/{resource}:getIamPolicy", {}), READER)
+            raw = _members(self._rest.post(f"{CATALOG}/{resource}:getIamPolicy", {}), RAW_READER)
             mask = masks.get(without_project(resource))
             if mask is None:
                 found[name] = TagThere(raw)
@@ -55,7 +53,7 @@ class PolicyTags:
             parent = self._taxonomy(taxonomy) or self._made_taxonomy(taxonomy)
             body = {"displayName": tag, "description": description}
             resource = str(self._rest.post(f"{CATALOG}/{parent}/policyTags", body)["name"])
-        self._hold(f"{CATALOG}/{resource}", READER, principals)
+        self._hold(f"{CATALOG}/{resource}", RAW_READER, principals)
 
     def set_mask(self, taxonomy: str, tag: str, mask: str | None, principals: Collection[str]) -> None:
         """Exactly `principals` see values masked by `mask`; None takes the mask away."""

@@ -4,12 +4,13 @@ Each reads raw between literal bounds on created_at, so that BigQuery opens the 
 table refuses statements without them.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from audit_assets.warehouse.bigquery.client import Place
 from audit_assets.warehouse.bigquery.jobs import literal
+from audit_assets.warehouse.bigquery.schema import TYPES
 from audit_assets.warehouse.protocol import DayWindow, LoadTerms, SyncRun, start_of
 from audit_assets.warehouse.schema import RAW_COLUMNS, SYNC_STATE_COLUMNS
 
@@ -232,6 +233,12 @@ def transaction(statements: list[str]) -> str:
     return ";\n".join(["begin transaction", *(statement.strip() for statement in statements), "commit transaction"])
 
 
+def replaced(table: str, staging: str, columns: Iterable[str]) -> list[str]:
+    """Puts the staged rows in the place of all that the table holds."""
+    listed = ", ".join(f"`{column}`" for column in columns)
+    return [f"delete from {table} where true", f"insert into {table} ({listed}) select {listed} from {staging}"]
+
+
 def recorded(state: str, run: SyncRun) -> list[str]:
     """Writes or rewrites the run's row of ai_audit_sync_state."""
     row = run.row()
@@ -270,12 +277,9 @@ def text(value: str) -> str:
     return f"'{escaped}'"
 
 
-_NULLS = {"varchar": "string", "timestamptz": "timestamp", "bigint": "int64", "double": "float64", "boolean": "bool"}
-
-
 def _value(value: object, kind: str) -> str:
     if value is None:
-        return f"cast(null as {_NULLS[kind]})"
+        return f"cast(null as {TYPES[kind]})"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):

@@ -1,6 +1,5 @@
 """The warehouse in BigQuery: one dataset, one writer at a time."""
 
-import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,10 +13,7 @@ from audit_assets.warehouse.bigquery.keeper import BigQueryKeeper
 from audit_assets.warehouse.bigquery.schema import MADE, create_statements
 from audit_assets.warehouse.bigquery.terms import BigQueryTerms
 from audit_assets.warehouse.bigquery.writer import BigQueryWriter
-from audit_assets.warehouse.lock import exclusive
-
-# A reader of the lock polls every 20 ms: this pause between two days of a long run lets it in.
-_YIELD_SECONDS = 0.06
+from audit_assets.warehouse.lock import exclusive, let_in
 
 
 class BigQueryWarehouse:
@@ -46,7 +42,7 @@ class BigQueryWarehouse:
     def writer(self, purpose: str) -> Generator[BigQueryWriter]:
         with self.exclusive(purpose):
             self._make_tables()
-            yield BigQueryWriter(self._jobs, lambda: datetime.now(UTC))
+            yield BigQueryWriter(self._jobs, _utc_now)
 
     @contextmanager
     def keeper(self, purpose: str) -> Generator[BigQueryKeeper]:
@@ -56,18 +52,18 @@ class BigQueryWarehouse:
     @contextmanager
     def opened(self) -> Generator[BigQueryKeeper]:
         self._make_tables()
-        yield BigQueryKeeper(self._jobs, lambda: datetime.now(UTC))
+        yield BigQueryKeeper(self._jobs, _utc_now)
 
     @contextmanager
     def whole_keeper(self, purpose: str) -> Generator[BigQueryKeeper]:
         """A keeper for which no table stays in BigQuery: to recount from raw rows here."""
         with self.exclusive(purpose):
             self._make_tables()
-            yield BigQueryKeeper(self._jobs, lambda: datetime.now(UTC), stay=())
+            yield BigQueryKeeper(self._jobs, _utc_now, stay=())
 
     def let_others_in(self) -> None:
         """Called between two days of a long run, with the lock released."""
-        time.sleep(_YIELD_SECONDS)
+        let_in()
 
     def rows(self, sql: str, parameters: Mapping[str, Sequence[str]]) -> pa.Table:
         """The rows of a query in BigQuery's dialect, asked without the lock."""
@@ -83,3 +79,7 @@ class BigQueryWarehouse:
             for statement in create_statements(self.place, self._terms, held):
                 self._jobs.rows(statement)
         self._is_made = True
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 
-from audit_assets.warehouse.bigquery.arrival import Arrived, arrived, arrived_new, selected, written
+from audit_assets.warehouse.bigquery.arrival import arrived, arrived_new, selected, written
 from audit_assets.warehouse.bigquery.jobs import Jobs, literal
 from audit_assets.warehouse.bigquery.schema import STAGED, bigquery_types
 from audit_assets.warehouse.bigquery.statements import (
@@ -17,6 +17,7 @@ from audit_assets.warehouse.bigquery.statements import (
     inside,
     of_its_day,
     recorded,
+    replaced,
     text,
     transaction,
 )
@@ -70,15 +71,15 @@ class BigQueryWriter:
     ) -> Load:
         with arrived(incoming, self._still_doubled(window)) as rows:
             name = _name(terms.sync_id, window, rows.digest)
-            staging = self._stage(rows, name)
-            statements = LoadStatements(self._jobs.place, staging, window, terms)
-            (counts,) = self._jobs.rows(statements.plan(rows.refused))
-            planned = Planned(*counts)
-            touched = (window.day,) if window.day and planned.added + planned.changed + planned.removed else ()
-            counted = LoadCounts(rows.read, planned.added, planned.changed, planned.removed, dict(rows.rejected))
-            load = Load(counted, touched)
-            self._jobs.script(statements.commit(planned, rows.refused, rows.read, run_after(load)), f"commit-{name}")
-        self._jobs.drop(staging)
+            with self._jobs.staged(rows.path, name, STAGED, self._now()) as staging:
+                statements = LoadStatements(self._jobs.place, staging, window, terms)
+                (counts,) = self._jobs.rows(statements.plan(rows.refused))
+                planned = Planned(*counts)
+                touched = (window.day,) if window.day and planned.added + planned.changed + planned.removed else ()
+                counted = LoadCounts(rows.read, planned.added, planned.changed, planned.removed, dict(rows.rejected))
+                load = Load(counted, touched)
+                commit = statements.commit(planned, rows.refused, rows.read, run_after(load))
+                self._jobs.script(commit, f"commit-{name}")
         if rows.rejected.get("duplicate_id"):
             self._days_with_doubles = None
         return load
@@ -93,35 +94,26 @@ class BigQueryWriter:
             load = Load(LoadCounts(read=rows.read, added=rows.read), rows.days)
             run = run_after(load)
             name = _name(run.sync_id, span, rows.digest)
-            staging = self._stage(rows, name)
             terms = LoadTerms(run.sync_id, run.mode, run.started_at, replace=False, late_before=None)
-            statements = LoadStatements(self._jobs.place, staging, span, terms)
-            self._jobs.script(statements.commit_new(rows.days, run), f"commit-{name}")
-        self._jobs.drop(staging)
+            with self._jobs.staged(rows.path, name, STAGED, self._now()) as staging:
+                statements = LoadStatements(self._jobs.place, staging, span, terms)
+                self._jobs.script(statements.commit_new(rows.days, run), f"commit-{name}")
         return load
 
     def record(self, run: SyncRun) -> None:
         self._jobs.script(transaction(recorded(self._state, run)), f"record-{_digest(repr(run))}")
 
     def replace_workspaces(self, incoming: Incoming | None) -> int:
-        place, columns = self._jobs.place, ", ".join(f"`{name}`" for name in WORKSPACE_COLUMNS)
+        place = self._jobs.place
         table = place.table("ai_audit_workspaces")
         if incoming is None:
             self._jobs.rows(f"delete from {table} where true")
             return 0
+        now, types = self._now(), bigquery_types(WORKSPACE_COLUMNS)
         with written(selected(incoming)) as rows:
-            name = f"workspaces-{rows.digest[:24]}-{self._now():%Y%m%d%H%M%S%f}"
-            staging = self._stage(rows, name, WORKSPACE_COLUMNS)
-            self._jobs.script(
-                transaction(
-                    [
-                        f"delete from {table} where true",
-                        f"insert into {table} ({columns}) select {columns} from {place.table(staging)}",
-                    ]
-                ),
-                f"commit-{name}",
-            )
-        self._jobs.drop(staging)
+            name = f"workspaces-{rows.digest[:24]}-{now:%Y%m%d%H%M%S%f}"
+            with self._jobs.staged(rows.path, name, types, now) as staging:
+                self._jobs.script(transaction(replaced(table, place.table(staging), types)), f"commit-{name}")
         return rows.read
 
     def doubled_days(self) -> tuple[date, ...]:
@@ -202,14 +194,6 @@ class BigQueryWriter:
             where date between date '{first.isoformat()}' and date '{last.isoformat()}' order by date"""
         )
         return tuple(day for (day,) in found)
-
-    def _stage(self, rows: Arrived, name: str, columns: dict[str, str] | None = None) -> str:
-        """The name of the staging table that holds the rows."""
-        staging = f"staging_{name.replace('-', '_')}"
-        types = bigquery_types(columns) if columns else STAGED
-        self._jobs.make_staging(staging, types, self._now())
-        self._jobs.load(rows.path, staging, types, f"load-{name}")
-        return staging
 
     def _still_doubled(self, window: DayWindow) -> list[tuple[str, str]]:
         """Rows of the day that were refused because a later day holds their id, while it does."""
