@@ -1,4 +1,4 @@
-"""The environment as one frozen value: addresses and secrets, nothing a human judges (that is YAML)."""
+"""The environment variables as one frozen value: addresses and secrets. Everything else is in YAML."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from audit_assets.request_guard import parse_host
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 DASHBOARDS_PORT = 8050
@@ -16,11 +18,11 @@ Destination = Literal["duckdb", "bigquery", "stdout"]
 
 
 class SettingsError(Exception):
-    """A setting that cannot be used. The message names the variable and the mend, never its value."""
+    """An invalid setting. The message names the variable and the fix, never its value."""
 
 
 def _from_project_root(value: Any) -> Any:
-    """Relative paths mean the same from every working folder."""
+    """Resolves relative paths against the project root, whatever the working folder."""
     return PROJECT_ROOT / Path(str(value)).expanduser()
 
 
@@ -39,12 +41,12 @@ def _slack_base_url(value: str) -> str:
 
 
 def _events_url(value: str) -> str:
-    """PagerDuty's documentation names the address with its path, its region's host without one: both are taken."""
+    """Accepts the address with or without its path: PagerDuty's documentation shows both."""
     return _web_address(value).removesuffix("/v2/enqueue").rstrip("/")
 
 
 def _secret_address(value: SecretStr) -> SecretStr:
-    """An address that may carry a token of its own, as those of webhooks do: never log it."""
+    """An address that may contain a token, as webhook addresses do: never log it."""
     return SecretStr(_web_address(value.get_secret_value()))
 
 
@@ -52,8 +54,14 @@ SecretAddress = Annotated[SecretStr, AfterValidator(_secret_address)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
+def _hosts(value: str) -> str:
+    for host in filter(None, map(str.strip, value.split(","))):
+        parse_host(host)
+    return value
+
+
 class Settings(BaseSettings):
-    """Where things are. Every field has a default with which all runs locally, embedded."""
+    """Addresses, paths and secrets. With the defaults everything runs locally, embedded."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
@@ -62,6 +70,9 @@ class Settings(BaseSettings):
     configured_source_url: SecretStr | None = Field(None, validation_alias="AI_AUDIT_SOURCE_URL")
     destination: Destination = Field("duckdb", validation_alias="AI_AUDIT_WAREHOUSE_DESTINATION")
     configured_duckdb_path: ProjectPath | None = Field(None, validation_alias="AI_AUDIT_DUCKDB_PATH")
+    duckdb_memory: str | None = Field(
+        None, validation_alias="AI_AUDIT_DUCKDB_MEMORY", pattern=r"^[0-9]+(\.[0-9]+)? ?([KMG]B|[KMG]iB)$"
+    )
     bigquery_project: str = Field(
         "mad-vibe-prod", validation_alias="AI_AUDIT_BIGQUERY_PROJECT", pattern=r"^[a-z][a-z0-9:.-]{4,61}[a-z0-9]$"
     )
@@ -89,6 +100,7 @@ class Settings(BaseSettings):
     app_url: str = Field("", validation_alias="AI_AUDIT_APP_URL")
     docs_url: str = Field("docs", validation_alias="AI_AUDIT_DOCS_URL")
     dagster_url: str = Field("http://localhost:3333", validation_alias="AI_AUDIT_DAGSTER_URL")
+    configured_hosts: Annotated[str, AfterValidator(_hosts)] = Field("", validation_alias="AI_AUDIT_ALLOWED_HOSTS")
 
     slack_token: SecretStr | None = Field(None, validation_alias="SLACK_BOT_TOKEN")
     slack_base_url: Annotated[str, AfterValidator(_slack_base_url)] = Field(
@@ -120,12 +132,17 @@ class Settings(BaseSettings):
     remediation_token: SecretStr | None = Field(None, validation_alias="AI_AUDIT_REMEDIATION_TOKEN")
 
     @property
+    def allowed_hosts(self) -> list[str]:
+        """Hosts, as `host` or `host:port`, that the web servers accept besides their own addresses."""
+        return [host.strip() for host in self.configured_hosts.split(",") if host.strip()]
+
+    @property
     def duckdb_path(self) -> Path:
         return self.configured_duckdb_path or self.home / "warehouse.duckdb"
 
     @property
     def lock_path(self) -> Path:
-        """The lock lies beside the file it guards, so that two homes on one warehouse still exclude each other."""
+        """The lock is beside the file it guards, so that two homes that share a warehouse exclude each other."""
         return self.duckdb_path.with_name(self.duckdb_path.name + ".lock")
 
     @property
@@ -133,9 +150,14 @@ class Settings(BaseSettings):
         return self.home / "published"
 
     @property
+    def attempts_folder(self) -> Path:
+        """Files of running syncs, and of syncs that ended without a row in the warehouse."""
+        return self.home / "attempts"
+
+    @property
     def ledger_url(self) -> str:
-        """Where alerts are remembered: SQLite below the local folder, unless told otherwise. It may hold a password:
-        never log it."""
+        """The alert ledger's database: SQLite in the home folder by default. It may contain a password: never log
+        it."""
         if self.configured_ledger_url is not None:
             return self.configured_ledger_url.get_secret_value()
         return f"sqlite:///{self.home / 'alerts.db'}"
@@ -150,24 +172,24 @@ class Settings(BaseSettings):
 
     @property
     def engine(self) -> Literal["duckdb", "bigquery"]:
-        """Whose dialect the models and the dashboards speak; a sync to stdout has none of them."""
+        """The SQL dialect of the models and the dashboards; a sync to stdout uses neither."""
         return "bigquery" if self.destination == "bigquery" else "duckdb"
 
     @property
     def dbt_target(self) -> Path:
-        """One an engine: what dbt has parsed for one is not the other's."""
+        """One folder per engine: dbt cannot reuse what it parsed for another engine."""
         return self.home / ("dbt" if self.engine == "duckdb" else f"dbt-{self.engine}")
 
     @property
     def source_url(self) -> str:
         """The application's Postgres, or the embedded one while it runs.
 
-        Raises SettingsError where there is neither. The value may hold a password: never log it.
+        Raises SettingsError if there is neither. The value may contain a password: never log it.
         """
         if self.configured_source_url is not None:
             if (self.postgres_folder / "server.json").exists():
                 raise SettingsError(
-                    f"{self.home} holds the embedded Postgres and what was loaded from it, and AI_AUDIT_SOURCE_URL "
+                    f"{self.home} contains the embedded Postgres and the rows loaded from it, but AI_AUDIT_SOURCE_URL "
                     "names another source: give that one a home of its own with AI_AUDIT_HOME, or delete this one "
                     "with `make clean`"
                 )
@@ -182,10 +204,10 @@ class Settings(BaseSettings):
 
 
 def read_settings(env_file: Path | None = PROJECT_ROOT / ".env") -> Settings:
-    """Settings from the environment, over those of `.env`. Raises SettingsError naming the variable at fault."""
+    """Settings from the environment, which override those of `.env`. Raises SettingsError naming the variable."""
     try:
         return Settings(_env_file=env_file)  # type: ignore[call-arg]
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{name}: {first['msg']}; see .env.example for what it takes") from None
+        raise SettingsError(f"{name}: {first['msg']}; see .env.example for valid values") from None

@@ -1,1 +1,1 @@
-"""The tests; folders mirror audit_assets, plus scenarios (end to end), house (promises of the repo) and fakes."""
+"""The tests. The folders mirror audit_assets, plus scenarios (end to end), repo_checks, tools and benchmarks."""

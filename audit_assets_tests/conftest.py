@@ -1,5 +1,5 @@
-"""What every test may ask for: a real Postgres and an emulator of BigQuery for the session, a fresh source database for
-each test."""
+"""Fixtures for all tests: a real Postgres and an emulator of BigQuery per session, and a new source database per
+test."""
 
 from __future__ import annotations
 
@@ -10,28 +10,42 @@ from itertools import count
 import psycopg2
 import pytest
 
-from audit_assets.simulate import postgres as embedded
-from audit_assets_tests.emulator.running import Emulator, EmulatorError, installed_python, running_emulator
+from audit_assets.demo import postgres as embedded
+from audit_assets.demo.process_guard import ProcessGuard
+from tools.emulator.running import Emulator, EmulatorError, installed_python, running_emulator
+from tools.leftover_processes import start_watcher, stop_watcher
 
 _TEMPLATE = "empty_source"
 _numbers = count(1)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts the watcher that ends all processes of the run with it, even if the run is killed. Workers of pytest-xdist
+    are processes of the run."""
+    if not hasattr(config, "workerinput"):
+        watcher = start_watcher()
+        config.add_cleanup(lambda: stop_watcher(watcher))
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a running Postgres with an empty source in it. Copy from it rather than writing to it."""
-    folder = tmp_path_factory.mktemp("postgres")
+    """The URL of a running Postgres with an empty source. Copy the database instead of writing to it."""
+    folder, guard = tmp_path_factory.mktemp("postgres"), ProcessGuard()
     url = embedded.start(folder)
     try:
+        running = embedded.status(folder)
+        assert running is not None
+        guard.add(running.pid)  # in some containers root may not read the environment of another user's process
         _administer(url, f"create database {_TEMPLATE} template app")
         yield url
     finally:
         embedded.remove(folder)
+        guard.close()
 
 
 @pytest.fixture
 def source(postgres: str) -> Iterator[str]:
-    """The URL of a database of this test's own, with the source's empty tables."""
+    """The URL of a separate database for this test, with the source's empty tables."""
     name = f"source_{next(_numbers)}"
     _administer(postgres, f"create database {name} template {_TEMPLATE}")
     try:
@@ -42,7 +56,7 @@ def source(postgres: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """An emulator of BigQuery. Tests that want it are skipped, and say so, where it cannot be installed."""
+    """An emulator of BigQuery. If it cannot be installed, tests that need it are skipped with the reason."""
     try:
         installed_python()
     except EmulatorError as error:
@@ -53,6 +67,6 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 def _administer(url: str, statement: str) -> None:
     with closing(psycopg2.connect(url.replace("/app?", "/postgres?"))) as connection:
-        connection.autocommit = True  # databases are made and dropped outside transactions
+        connection.autocommit = True  # databases are created and dropped outside of transactions
         with connection.cursor() as cursor:
             cursor.execute(statement)

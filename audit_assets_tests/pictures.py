@@ -1,6 +1,7 @@
-"""Pictures of Dagster's UI over made data, for the documents: `make pictures` writes docs/assets/dagster/*.png.
+"""Takes screenshots of Dagster's UI over demo data for the documentation: `make pictures` writes
+docs/assets/dagster/*.png.
 
-Needs Chromium from the system; playwright drives it and brings no browser of its own.
+Needs the system's Chromium; playwright is installed without a browser.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from audit_assets.dashboards.chromium import ARGUMENTS, ChromiumError, find_chromium
+from audit_assets.dashboards.capture import ARGUMENTS, ChromiumError, find_chromium
+from audit_assets.demo import postgres as embedded
+from audit_assets.demo.server_process import free_port
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets.simulate import postgres as embedded
-from audit_assets.simulate.server_process import free_port
-from audit_assets_tests.homes import Home
+from audit_assets_tests.environments import Home
 from audit_assets_tests.scenarios.serving import Dev, dev, until
 
 FOLDER = PROJECT_ROOT / "docs/assets/dagster"
@@ -30,7 +31,7 @@ DAYS = 20
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture: its file, the page's path, words that must be there, and what is clicked before it is taken."""
+    """One screenshot: its file, the page's path, texts that must be present, and what is clicked before it is taken."""
 
     name: str
     path: str
@@ -58,21 +59,21 @@ SHOTS = (
 
 @contextmanager
 def _served(folder: Path) -> Iterator[Dev]:
-    """The demo's data in a home of their own, a backfill over a part of them, a drill, and `audit dev`."""
-    bare = Home(folder / "home", None, f"http://localhost:{free_port()}")
+    """Fills a separate home with the demo's data, runs `audit dev`, a backfill over some days, and a drill."""
+    bare = Home(folder / "home", None, f"http://localhost:{free_port()}", now=None)
 
     def run(command: str) -> None:
         arguments = [sys.executable, "-m", "audit_assets.cli", *command.split()]
-        subprocess.run(arguments, env=bare.whole_environment(), stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(arguments, env=bare.process_environment(), stdout=subprocess.DEVNULL, check=True)
 
     try:
         run(f"demo --no-serve --days {DAYS} --rows-per-day 1500")
-        with dev(bare.whole_environment(), folder / "dev.log") as running:
+        with dev(bare.process_environment(), folder / "dev.log") as running:
             today = datetime.now(UTC).date()
             days = [(today - timedelta(days=number)).isoformat() for number in range(12, 5, -1)]
             backfill = running.backfill(days, running.assets(by_day=True))
             until(lambda: running.backfill_status(backfill)[0] != "REQUESTED", 300)
-            # The rules are judged by the run after it; until then their checks read as not evaluated.
+            # The next run judges the rules; until then their checks are shown as not evaluated.
             judged = len(_batches(running))
             until(lambda: len(_batches(running)) > judged, 300)
             run("simulate new-capability")
@@ -85,8 +86,8 @@ def _batches(running: Dev) -> list[str]:
     return [run["runId"] for run in running.runs(audit__mode="delta") if run["status"] == "SUCCESS"]
 
 
-def take(url: str, folder: Path, tell: Callable[[str], None], only: frozenset[str] = frozenset()) -> list[Path]:
-    """Writes every picture of the UI at `url`; their files."""
+def take(url: str, folder: Path, report: Callable[[str], None], only: frozenset[str] = frozenset()) -> list[Path]:
+    """Takes every screenshot of the UI at `url`. Returns the files."""
     from playwright.sync_api import sync_playwright
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,18 +103,18 @@ def take(url: str, folder: Path, tell: Callable[[str], None], only: frozenset[st
             page.get_by_text(shot.shows).first.wait_for(timeout=60_000)
             for words in shot.clicks:
                 page.get_by_text(words, exact=True).first.click()
-            page.wait_for_timeout(4_000)  # graphs lay themselves out after their words are there
+            page.wait_for_timeout(4_000)  # the layout of graphs is computed after their texts are present
             path = folder / f"{shot.name}.png"
             page.screenshot(path=path)
             _shrink(path)
             taken.append(path)
-            tell(f"{path.name}: {path.stat().st_size // 1000} kB")
+            report(f"{path.name}: {path.stat().st_size // 1000} kB")
         browser.close()
     return taken
 
 
 def _shrink(path: Path) -> None:
-    """A palette of 128 colours where Pillow is at hand; the UI's pictures are mostly flat."""
+    """Reduces the picture to 128 colors if Pillow is installed. The UI uses few colors."""
     try:
         from PIL import Image
     except ImportError:
@@ -129,7 +130,7 @@ def main() -> int:
     except ChromiumError as error:
         print(error, file=sys.stderr)
         return 1
-    # Below the system's own folder for such things: sockets need short paths.
+    # In the system's temporary folder, because sockets need short paths.
     with tempfile.TemporaryDirectory(prefix="audit-pictures-") as folder, _served(Path(folder)) as running:
         taken = take(running.url, FOLDER, lambda line: print(line, flush=True), frozenset(sys.argv[1:]))
     heavy = [path.name for path in taken if path.stat().st_size > LARGEST]

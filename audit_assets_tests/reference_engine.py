@@ -1,7 +1,7 @@
-"""Google's reference engine, offline: BigQuery's queries executed over rows held in memory.
+"""Google's reference engine, offline: executes BigQuery queries over rows in memory.
 
-It is the second half of PyPI's zetasql, whose analyzer the BigQuery gate asks. It knows no MERGE and no scripts, and a
-window that begins at the first row of its partition takes time by the square of the partition: 3,000 rows are 10 s.
+It is part of the package zetasql, whose analyzer the BigQuery gate uses. It supports neither MERGE nor scripts. A
+window that starts at the first row of its partition takes quadratic time in the partition's rows: 10 s for 3,000 rows.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _EPOCH = date(1970, 1, 1)
 
 
 class EngineError(Exception):
-    """A query the engine does not take or cannot finish, in its own words."""
+    """A query that the engine rejects or cannot finish, with the engine's message."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a query yields. The order of the rows means something only where the query orders them."""
+    """The result of a query. The order of rows is defined only if the query orders them."""
 
     columns: Columns
     rows: Rows
 
 
 class ReferenceEngine:
-    """Tables of the given columns, empty at first."""
+    """Tables with the given columns, initially empty."""
 
     def __init__(self, tables: Mapping[str, Columns]) -> None:
         self.tables = dict(tables)
@@ -42,12 +42,12 @@ class ReferenceEngine:
             self.put(name, [])
 
     def put(self, table: str, rows: Iterable[Sequence[Cell]]) -> None:
-        """Make `rows` all that the table holds. Times carry their zone."""
+        """Replaces the table's rows. Times have a time zone."""
         from zetasql.wasi._pb2.zetasql.local_service.local_service_pb2 import TableContent
 
         writers = [_WRITERS[kind] for _, kind in self.tables[table]]
         content = TableContent()
-        content.table_data.SetInParent()  # a table without rows is there too
+        content.table_data.SetInParent()  # also creates a table without rows
         for row in rows:
             cells = content.table_data.row.add().cell
             for value, write in zip(row, writers, strict=True):
@@ -57,14 +57,14 @@ class ReferenceEngine:
         self._contents[table] = content
 
     def query(self, sql: str, texts: Mapping[str, Sequence[str]] | None = None) -> Answer:
-        """What `sql` yields. `texts` are its named parameters, each an array of strings. Raises EngineError."""
+        """The result of `sql`. `texts` are its named parameters, each an array of strings. Raises EngineError."""
         from zetasql.core import ZetaSqlLocalService
         from zetasql.core.exceptions import ZetaSQLError
         from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as messages
 
         texts = texts or {}
         options = analyzer_options(dict.fromkeys(texts, "array<string>"))
-        options.ClearField("system_variables")  # it would want a value for each
+        options.ClearField("system_variables")  # the engine would require a value for each
         client = ZetaSqlLocalService.get_instance().wasm_client
         try:
             read = self._tables_of(sql)
@@ -95,7 +95,7 @@ class ReferenceEngine:
         )
 
     def _tables_of(self, sql: str) -> list[str]:
-        """The tables a query names: none other is sent along."""
+        """The tables that a query names; only these are sent to the engine."""
         from zetasql.core import ZetaSqlLocalService
         from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as messages
 
@@ -111,7 +111,7 @@ class ReferenceEngine:
 
 
 def unlike(columns: Columns, found: Rows, expected: Rows) -> list[str]:
-    """Where two sets of rows differ, a line each: floats by more than 1e-9 of their size, all else at all."""
+    """The differences between two sets of rows, one line each. Floats may differ by 1e-9 of their size."""
     if len(found) != len(expected):
         return [f"{len(found)} rows, not {len(expected)}"]
     pairs = zip(sorted(found, key=_order), sorted(expected, key=_order), strict=True)
@@ -124,7 +124,7 @@ def unlike(columns: Columns, found: Rows, expected: Rows) -> list[str]:
 
 
 def _order(row: tuple[Cell, ...]) -> tuple[object, ...]:
-    """By all that is no float first: two engines may differ in a float's last place."""
+    """A sort key without floats first, because two engines may differ in a float's last digit."""
     exact = tuple(str(value) for value in row if not isinstance(value, float))
     return exact, tuple(str(value) for value in row if isinstance(value, float))
 

@@ -1,4 +1,4 @@
-"""The project's models built twice over the same raw rows: by Google's reference engine and by DuckDB."""
+"""Builds the project's models over the same raw rows with Google's reference engine and with DuckDB."""
 
 import graphlib
 import json
@@ -10,42 +10,42 @@ from pathlib import Path
 from typing import Any
 
 from audit_assets.settings import read_settings
-from audit_assets_tests import bigquery_models
 from audit_assets_tests.models.conftest import Models
 from audit_assets_tests.reference_engine import ReferenceEngine, Rows, unlike
+from tools import bigquery_gate
 
-NOW = bigquery_models.WINDOW["AI_AUDIT_BUILD_NOW"]
+NOW = bigquery_gate.WINDOW["AI_AUDIT_BUILD_NOW"]
 FORMS = ("full refresh", "incremental")
-DAYS = bigquery_models.WINDOW["AI_AUDIT_BUILD_DAYS"]
+DAYS = bigquery_gate.WINDOW["AI_AUDIT_BUILD_DAYS"]
 SOURCES = ("ai_audit_logs", "ai_audit_workspaces")
 
-# `first_dense_day()`. BigQuery asks it once, the engine once for each row it is compared with.
+# `first_dense_day()`. BigQuery evaluates it once, the engine once per row.
 ASKED_ONCE = re.compile(r"\(\s*select least\(date '[\d-]+', coalesce\(max\(date\), date '[\d-]+'\)\)\s*from `\w+`\s*\)")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model as BigQuery has it, in the forms of a full refresh and of an incremental build."""
+    """A model compiled for BigQuery, as a full refresh and as an incremental build."""
 
     name: str
     sql: Mapping[str, str]
     columns: tuple[tuple[str, str], ...]
-    key: tuple[str, ...]  # of a table that is merged by key; else days are replaced
+    key: tuple[str, ...]  # for tables that are merged by key; otherwise days are replaced
     dense: bool
 
 
 @dataclass(frozen=True)
 class Project:
-    """The models in the order they are built in, and the columns of all tables."""
+    """The models in build order, and the columns of all tables."""
 
     models: tuple[Model, ...]
     tables: Mapping[str, tuple[tuple[str, str], ...]]
 
 
 def compile_project(folder: Path) -> Project:
-    """The project compiled for BigQuery in `folder`, without a network."""
-    bigquery_models.load_analyzer_module(read_settings().home / "cache")
-    forms = {form: bigquery_models.compile_for_bigquery(form, folder) for form in FORMS}
+    """Compiles the project for BigQuery in `folder`, without network access."""
+    bigquery_gate.load_analyzer_module(read_settings().home / "cache")
+    forms = {form: bigquery_gate.compile_for_bigquery(form, folder) for form in FORMS}
     nodes = json.loads((folder / "target" / "manifest.json").read_text())["nodes"]
     nodes = {name: node for name, node in nodes.items() if node["resource_type"] == "model"}
     needs = {name: [other for other in node["depends_on"]["nodes"] if other in nodes] for name, node in nodes.items()}
@@ -71,7 +71,7 @@ def compile_project(folder: Path) -> Project:
 
 
 class BothEngines:
-    """The same raw rows in DuckDB and in the reference engine, and some of the models built over them."""
+    """The same raw rows in DuckDB and in the reference engine, and the chosen models built over them."""
 
     def __init__(self, project: Project, duckdb: Models, chosen: Callable[[str], bool]) -> None:
         self.models = [model for model in project.models if chosen(model.name)]
@@ -79,14 +79,14 @@ class BothEngines:
         self.engine = ReferenceEngine(project.tables)
 
     def refresh(self) -> None:
-        """Build everything."""
+        """Builds the models over all days."""
         self._hand_over()
         self.duckdb.run("run", "--full-refresh", "--select", *self._names(), now=NOW)
         for model in self.models:
             self.engine.put(model.name, self._yielded(model, "full refresh"))
 
     def build(self) -> None:
-        """Build the changed days."""
+        """Builds the changed days."""
         self._hand_over()
         self.duckdb.run("run", "--select", *self._names(), days=DAYS, now=NOW)
         for model in self.models:
@@ -102,7 +102,7 @@ class BothEngines:
             assert unlike(model.columns, self.rows(model.name), expected) == [], model.name
 
     def never_filled(self) -> list[str]:
-        """The columns that are null in every row: of them nothing was compared."""
+        """The columns that are null in every row, so that the comparison has no effect."""
         return [
             f"{model.name}.{column}"
             for model in self.models
@@ -132,7 +132,7 @@ class BothEngines:
 
 
 def _merged(model: Model, held: Rows, yielded: Rows) -> Rows:
-    """What the build's MERGE leaves: the engine knows none, so that what it means is said here."""
+    """The table after the build's MERGE, computed here because the engine does not support MERGE."""
     places = [name for name, _ in model.columns]
     if model.name.startswith("stg_"):
         return yielded

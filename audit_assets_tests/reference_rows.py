@@ -1,4 +1,4 @@
-"""Made audit records for the reference engine: what sources write, and what they should not have written."""
+"""Synthetic audit records for the reference engine: valid and invalid values of sources."""
 
 import random
 from collections.abc import Iterator
@@ -17,6 +17,9 @@ STATUSES = (
     "pending",
     "processing",
     "weird",
+    "200",
+    "HTTP 503",
+    "Rate-Limited",
     "",
     None,
 )
@@ -24,7 +27,21 @@ DURATIONS = (
     "100", "100", "100", "250.5", " 7 ", "0", "-0", "-5", "1e3", ".5", "5.", "+5", "1e12", "1.1e12", "1e400", "1_000",
     "0x10", "NaN", "-inf", "infinity", "abc", "", " ", "12ms", "1,5", "１２", "9" * 40, None,
 )  # fmt: skip
-COUNTS = ("12", "12.0", "0", "-1", "1.5", "x", "", "1e2", "9007199254740993", None)
+COUNTS = (
+    "12",
+    "12.0",
+    "0",
+    "-1",
+    "1.5",
+    "x",
+    "",
+    "1e2",
+    "9007199254740993",
+    "9223372036854775808",
+    "1e16",
+    "4.0000000000000000001",
+    None,
+)
 DOCUMENTS = (
     '["a", "b"]', "[]", "[1, [2, 3], {}]", "{}", "null", "[", '"a"', " [1] ", "[1e30]", '{"a":1,"a":2}', "", None,
 )  # fmt: skip
@@ -35,7 +52,7 @@ PROVIDERS = ("openai", "anthropic", " openai\n", "stub", "STUB", "", None)
 def made(
     generator: random.Random, day: date, count: int, capability: str | None, drill: str | None = None
 ) -> Iterator[Row]:
-    """Rows of one capability's day."""
+    """Rows of one capability on one day."""
     for n in range(count):
         hour, minute, second = generator.randrange(24), generator.randrange(60), generator.randrange(60)
         at = f"{day} {hour:02}:{minute:02}:{second:02}.{n % 7:06}+00"
@@ -50,7 +67,7 @@ def made(
             duration_ms=generator.choice((*DURATIONS, str(generator.lognormvariate(7, 1)))),
             model=generator.choice((None, " gpt ", "")),
             model_parameters=generator.choice((None, '{"t": 1}')),
-            completion_id=generator.choice((None, "c")),
+            completion_id=generator.choice((None, "c", "d", f"{day}-{n}")),
             prompt_tokens=generator.choice(COUNTS),
             completion_tokens=generator.choice(COUNTS),
             source_documents=generator.choice(DOCUMENTS),
@@ -68,7 +85,8 @@ def days_from(first: str, last: str = "2026-11-05") -> Iterator[date]:
 
 
 def rows_of_months() -> Iterator[Row]:
-    """Eleven weeks: every day, on one weekday, with gaps, new, back after months, and one that spikes and drops."""
+    """Rows over eleven weeks, of capabilities with calls every day, on one weekday, with gaps, new, back after months,
+    and with spikes and drops."""
     generator = random.Random(1)
     for day in days_from("2026-08-20"):
         yield from made(generator, day, {"2026-11-02": 110, "2026-10-30": 1}.get(str(day), 4), "chat")
@@ -85,7 +103,7 @@ def rows_of_months() -> Iterator[Row]:
 
 
 def rows_of_steps(first: str, count: int) -> Iterator[Row]:
-    """Days with a clock change in them, `count` rows each or some more; a capability and a drill begin late."""
+    """Rows over days with a clock change, at least `count` per day. A capability and a drill start late."""
     generator = random.Random(2)
     for day in days_from(first):
         yield from made(generator, day, count + generator.randrange(20), "chat")
@@ -95,7 +113,7 @@ def rows_of_steps(first: str, count: int) -> Iterator[Row]:
 
 
 def change_two_days(duckdb: Models) -> None:
-    """Late rows on the first of the days to rebuild, and none left on the second."""
+    """Adds late rows on the first day to rebuild, and deletes all rows of the second."""
     generator = random.Random(3)
     duckdb.load([*made(generator, date(2026, 11, 1), 6, "chat"), *made(generator, date(2026, 11, 1), 2, "late")])
     duckdb.execute("delete from ai_audit_logs where cast(created_at as date) = '2026-11-03'")

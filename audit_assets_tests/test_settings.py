@@ -1,4 +1,4 @@
-"""The environment as settings: defaults, names, and what is never said."""
+"""Settings from the environment: defaults, names, and secrets that are never printed."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ SECRET = "postgresql://reader:open-sesame@db.internal:5432/app"
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch):
-    """An environment that names no setting."""
+    """An environment without any setting."""
     for field in Settings.model_fields.values():
         monkeypatch.delenv(str(field.validation_alias), raising=False)
 
@@ -29,7 +29,7 @@ def test_with_no_environment_everything_is_local_and_embedded():
     assert (settings.environment, settings.destination, settings.configured_source_url) == ("local", "duckdb", None)
 
 
-def test_the_users_own_home_folder_is_never_taken_for_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_users_own_home_folder_is_never_used_as_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     for name in ("HOME", "home", "STATE_FILE", "ENVIRONMENT", "RULES_FOLDER", "APP_URL"):
         monkeypatch.setenv(name, str(tmp_path))
     assert read() == Settings(_env_file=None)  # type: ignore[call-arg]
@@ -74,7 +74,7 @@ def test_an_env_file_is_read_and_the_environment_wins_over_it(monkeypatch: pytes
 @pytest.mark.parametrize(
     ("name", "value"), [("AI_AUDIT_WAREHOUSE_DESTINATION", "sn0wflake-secret"), ("AI_AUDIT_ENV", "Pröd secret")]
 )
-def test_a_wrong_value_is_told_by_its_variable_and_never_repeated(
+def test_a_wrong_value_is_reported_by_its_variable_and_never_repeated(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ):
     monkeypatch.setenv(name, value)
@@ -89,8 +89,8 @@ def test_a_secret_is_in_no_repr_and_no_dump(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("AI_AUDIT_SOURCE_URL", SECRET)
     settings = read()
     assert settings.source_url == SECRET
-    for shown in (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()):
-        assert "open-sesame" not in shown
+    for text in (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()):
+        assert "open-sesame" not in text
 
 
 def test_a_home_with_the_embedded_postgres_takes_no_other_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -98,12 +98,12 @@ def test_a_home_with_the_embedded_postgres_takes_no_other_source(monkeypatch: py
     (tmp_path / "postgres" / "server.json").write_text("{}")
     monkeypatch.setenv("AI_AUDIT_HOME", str(tmp_path))
     monkeypatch.setenv("AI_AUDIT_SOURCE_URL", SECRET)
-    with pytest.raises(SettingsError, match="give that one a home of its own") as told:
+    with pytest.raises(SettingsError, match="give that one a home of its own") as raised:
         assert read().source_url
-    assert "open-sesame" not in str(told.value)
+    assert "open-sesame" not in str(raised.value)
 
 
-def test_without_a_source_the_error_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_without_a_source_the_error_names_the_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("AI_AUDIT_HOME", str(tmp_path))
     with pytest.raises(SettingsError, match=r"AI_AUDIT_SOURCE_URL.+`audit source start`"):
         _ = read().source_url
@@ -118,7 +118,9 @@ def test_the_embedded_source_is_found_by_the_address_it_left(monkeypatch: pytest
 
 @pytest.mark.parametrize("slash", ["", "/"])
 @pytest.mark.parametrize("path", ["", "/v2/enqueue"])
-def test_pagerdutys_address_is_taken_with_and_without_its_path(monkeypatch: pytest.MonkeyPatch, path: str, slash: str):
+def test_the_pagerduty_url_is_accepted_with_and_without_its_path(
+    monkeypatch: pytest.MonkeyPatch, path: str, slash: str
+):
     assert read().pagerduty_events_url == "https://events.pagerduty.com"
     monkeypatch.setenv("PAGERDUTY_EVENTS_URL", f"https://events.eu.pagerduty.com{path}{slash}")
     assert read().pagerduty_events_url == "https://events.eu.pagerduty.com"
@@ -146,5 +148,5 @@ def test_the_senders_secrets_are_in_no_repr_and_no_dump(monkeypatch: pytest.Monk
     settings = read()
     assert settings.slack_token is not None
     assert settings.slack_token.get_secret_value() == "xoxb-open-sesame"
-    for shown in (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()):
-        assert "open-sesame" not in shown
+    for text in (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()):
+        assert "open-sesame" not in text

@@ -1,1 +1,1 @@
-"""The figures the README quotes, measured again by `make bench`: what belongs here measures, and asserts nothing."""
+"""Benchmarks for the figures in the README, run by `make bench`. Code here measures and asserts nothing."""

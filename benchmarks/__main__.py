@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: runs what is asked for and prints the table. Exits 1 where one could not be measured."""
+"""`python -m benchmarks`: runs the selected benchmarks and prints a table. Exits 1 if one could not be measured."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import (
+    alert_delivery,
     bigquery,
     dashboards,
     demo,
@@ -19,7 +20,6 @@ from benchmarks import (
     microbatch,
     paging,
     rebuild,
-    telling,
 )
 from benchmarks.figure import BenchmarkError, Figure
 from benchmarks.machine import this_machine
@@ -38,7 +38,7 @@ def _benchmarks(quick: bool, hour: bool) -> Mapping[str, Measured]:
         "detection": detection.measure,
         "error_rule": lambda: error_rule.measure(error_rule.QUICK if quick else error_rule.FULL),
         "judging": lambda: judging.measure(judging.QUICK if quick else judging.FULL),
-        "telling": lambda: telling.measure(quick),
+        "alert_delivery": lambda: alert_delivery.measure(quick),
         "paging": lambda: paging.measure(paging.QUICK if quick else paging.FULL),
         "dashboards": lambda: dashboards.measure(dashboards.QUICK if quick else dashboards.FULL),
         "demo": lambda: demo.measure(demo.QUICK if quick else demo.FULL),
@@ -50,33 +50,33 @@ def _benchmarks(quick: bool, hour: bool) -> Mapping[str, Measured]:
 def main() -> None:
     names = list(_benchmarks(quick=False, hour=False))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=names, action="append", help="This one; give it again for more than one.")
-    parser.add_argument("--quick", action="store_true", help="Small sizes: minutes, to see that it runs.")
-    parser.add_argument("--hour", action="store_true", help="The freshness run for an hour, with the disk's growth.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="Write the figures there as well.")
-    asked = parser.parse_args()
-    screen, progress = Console(highlight=False), Console(stderr=True, highlight=False)
-    if not screen.is_terminal:
-        screen.width = 160
+    parser.add_argument("--only", choices=names, action="append", help="Run only this benchmark; repeatable.")
+    parser.add_argument("--quick", action="store_true", help="Small sizes that take minutes, to test that it runs.")
+    parser.add_argument("--hour", action="store_true", help="Run freshness for an hour and measure disk growth.")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="Also write the figures to this file.")
+    options = parser.parse_args()
+    output, progress = Console(highlight=False), Console(stderr=True, highlight=False)
+    if not output.is_terminal:
+        output.width = 160
     machine = this_machine()
     if machine.load > 0.5:
         progress.print(f"[yellow]the machine is not idle (load {machine.load:.1f}): the figures will be worse[/]")
     taken: dict[str, tuple[Figure, ...]] = {}
     failed = False
-    for name, measured in _benchmarks(asked.quick, asked.hour).items():
-        if asked.only and name not in asked.only:
+    for name, measured in _benchmarks(options.quick, options.hour).items():
+        if options.only and name not in options.only:
             continue
         progress.print(f"{name} …")
         try:
             taken[name] = measured()
-        except BenchmarkError as error:  # told in the table; the others are measured all the same
+        except BenchmarkError as error:  # shown in the table; the other benchmarks still run
             failed = True
             taken[name] = (Figure("not measured", None, "", detail=str(error).splitlines()[-1]),)
             progress.print(str(error), style="red", markup=False)
-    screen.print(str(machine), markup=False)
-    screen.print(table_of(taken, asked.quick))
-    if asked.json:
-        asked.json.write_text(as_json(machine, asked.quick, taken))
+    output.print(str(machine), markup=False)
+    output.print(table_of(taken, options.quick))
+    if options.json:
+        options.json.write_text(as_json(machine, options.quick, taken))
     sys.exit(1 if failed else 0)
 
 

@@ -1,4 +1,4 @@
-"""How old rows were when they were first seen: from the two files of a run to figures. Pure."""
+"""Computes the age of rows when they were first visible, from the two files of a run. Pure."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from benchmarks.figure import Figure, at_most, percentile
 
 @dataclass(frozen=True)
 class Ages:
-    """Seconds from commit to first look, of the rows that count; how many of all rows were never seen, or seen twice
-    as often as committed."""
+    """`seconds` from commit to first visibility of the counted rows; the numbers of all committed rows and of rows that
+    were never seen."""
 
     seconds: tuple[float, ...]
     committed: int
@@ -16,7 +16,8 @@ class Ages:
 
 
 def ages_of(committed: str, seen: str, between: tuple[float, float] | None = None) -> Ages:
-    """Each text has a line a row, its id and epoch seconds. `between`: only rows committed then count for ages."""
+    """Both texts have one line per row: id and epoch seconds. With `between`, only rows committed in that span (epoch
+    seconds) count for ages."""
     begun, found = _times(committed), _times(seen)
     counted = [
         found[id_] - at
@@ -30,14 +31,14 @@ def figures_of(ages: Ages, during_backfill: bool) -> tuple[Figure, ...]:
     when = " during a 60-day backfill" if during_backfill else ""
     aims = {50: None, 95: at_most(120 if during_backfill else 60), 99: None if during_backfill else at_most(90)}
     of = f"of {len(ages.seconds):,} rows"
-    told = f"{of}, up to {max(ages.seconds):.1f} s" if ages.seconds else of
+    detail = f"{of}, up to {max(ages.seconds):.1f} s" if ages.seconds else of
     latencies = [
         Figure(
             f"commit to visible{when}, p{percent}",
             percentile(ages.seconds, percent) if ages.seconds else None,
             "s",
             aim,
-            told,
+            detail,
         )
         for percent, aim in aims.items()
     ]

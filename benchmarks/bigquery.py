@@ -1,7 +1,7 @@
-"""45,000 rows loaded and merged into BigQuery through the client library, against the emulator's own time for it.
+"""Loads and merges 45,000 rows into BigQuery through the client library, compared with the emulator's own time.
 
-The emulator's own time is what its jobs say they took, from start to end; the rest is ours and the client's:
-normalising, Parquet, upload, questions, waiting. It says nothing of BigQuery itself.
+The emulator's own time is the duration of its jobs. The rest is spent in the project and the client: normalization,
+Parquet, upload, queries, waiting. The figure does not describe BigQuery itself.
 """
 
 import tempfile
@@ -15,12 +15,11 @@ from statistics import median
 import pyarrow as pa
 
 from audit_assets.settings import Settings
-from audit_assets.warehouse.bigquery.client import open_client
-from audit_assets.warehouse.bigquery.terms import BigQueryTerms
+from audit_assets.warehouse.bigquery.client import BigQueryOptions, open_client
 from audit_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
-from audit_assets.warehouse.protocol import DayWindow, Incoming, Load, LoadTerms, SyncRun, start_of
-from audit_assets_tests.emulator.running import Emulator, EmulatorError, running_emulator
+from audit_assets.warehouse.protocol import DayWindow, ExtractBatch, Load, LoadOptions, SyncRun, start_of
 from benchmarks.figure import BenchmarkError, Figure, at_most
+from tools.emulator.running import Emulator, EmulatorError, running_emulator
 
 _DAY = datetime(2026, 11, 2, tzinfo=UTC)
 _SQL = "select *, null::varchar as reject_reason, null::varchar as created_at_text from incoming"
@@ -28,19 +27,19 @@ _SQL = "select *, null::varchar as reject_reason, null::varchar as created_at_te
 
 @dataclass(frozen=True)
 class Size:
-    """Rows that the day holds, rows of a batch (a tenth of them held already), and how many batches are timed."""
+    """Rows already in the day, rows of a batch (a tenth of them already loaded), and the number of timed batches."""
 
-    held: int
+    existing: int
     batch: int
     rounds: int
 
 
-FULL = Size(held=450_000, batch=45_000, rounds=5)
-QUICK = Size(held=20_000, batch=5_000, rounds=2)
+FULL = Size(existing=450_000, batch=45_000, rounds=5)
+QUICK = Size(existing=20_000, batch=5_000, rounds=2)
 
 
 def measure(size: Size) -> tuple[Figure, ...]:
-    """Raises BenchmarkError where the emulator cannot be had."""
+    """Raises BenchmarkError if the emulator cannot be started."""
     with tempfile.TemporaryDirectory(prefix="audit-benchmark-") as folder:
         try:
             with running_emulator(Path(folder) / "emulator") as emulator:
@@ -50,31 +49,31 @@ def measure(size: Size) -> tuple[Figure, ...]:
     return (
         Figure(
             f"load and merge of {size.batch:,} rows through the client against the emulator's own time",
-            median(ratios), "×", at_most(2), f"{median(walls):.2f} s, into a day of {size.held:,} rows",
+            median(ratios), "×", at_most(2), f"{median(walls):.2f} s, into a day of {size.existing:,} rows",
         ),
     )  # fmt: skip
 
 
 def _rounds(emulator: Emulator, folder: Path, size: Size) -> Iterator[tuple[float, float]]:
-    """Each batch's ratio and seconds; what is there already is loaded first, and not timed."""
+    """Yields each batch's ratio and seconds. Loads the existing rows first, without timing them."""
     settings = Settings(_env_file=None, **{**emulator.settings, "AI_AUDIT_HOME": str(folder)})  # type: ignore[arg-type, call-arg]
-    warehouse = BigQueryWarehouse(settings, BigQueryTerms())
-    client = open_client(warehouse.place)
+    warehouse = BigQueryWarehouse(settings, BigQueryOptions())
+    client = open_client(warehouse.location)
     first, known = 0, set[str]()
     for number in range(size.rounds + 1):
-        rows = size.held if number == 0 else size.batch
+        rows = size.existing if number == 0 else size.batch
         with warehouse.writer("a benchmark") as writer:
             known = {job.job_id for job in client.list_jobs(timeout=30)}
             began = time.perf_counter()
             load = writer.load(
-                Incoming(_rows(max(0, first - rows // 10), rows), _SQL),
+                ExtractBatch(_rows(max(0, first - rows // 10), rows), _SQL),
                 DayWindow(_DAY.date(), _DAY, start_of(_DAY.date() + timedelta(days=1))),
-                LoadTerms(f"sync-{number}", "delta", _DAY, replace=False, late_before=None),
+                LoadOptions(f"sync-{number}", "delta", _DAY, replace=False, late_before=None),
                 _run(f"sync-{number}"),
             )
             took = time.perf_counter() - began
         if load.counts.added != (rows if number == 0 else rows - rows // 10):
-            raise BenchmarkError(f"{load.counts} were loaded: a benchmark of something else")
+            raise BenchmarkError(f"unexpected counts of the load: {load.counts}")
         first += load.counts.added
         own = sum(
             (job.ended - job.started).total_seconds()
@@ -86,7 +85,7 @@ def _rounds(emulator: Emulator, folder: Path, size: Size) -> Iterator[tuple[floa
 
 
 def _rows(first: int, count: int) -> pa.RecordBatchReader:
-    """Rows as normalised, of one day, as wide as real ones."""
+    """Normalized rows of one day, as wide as real rows."""
     numbers = range(first, first + count)
     text = pa.string()
     columns: dict[str, pa.Array] = {

@@ -1,6 +1,6 @@
 """Writes live rows at a rate: `python -m benchmarks.committing URL RATE SECONDS FILE`.
 
-A commit each fifth of a second. FILE gets a line a row: its id and the epoch seconds just after its commit.
+It commits five times per second. FILE gets one line per row: its id and the epoch seconds just after its commit.
 """
 
 import sys
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psycopg2
 
-from benchmarks.source_rows import add_now
+from benchmarks.source_rows import add_rows
 
-COMMITS_A_SECOND = 5
+COMMITS_PER_SECOND = 5
 PREFIX = "live-"
 
 
@@ -24,13 +24,13 @@ def main() -> None:
             due = int(elapsed * rate) - written
             if due > 0:
                 with connection.cursor() as cursor:
-                    ids = add_now(cursor, due, PREFIX)
+                    ids = add_rows(cursor, due, PREFIX)
                 connection.commit()
                 committed_at = time.time()
                 lines.writelines(f"{id_} {committed_at!r}\n" for id_ in ids)
                 lines.flush()
                 written += due
-            time.sleep(1 / COMMITS_A_SECOND)
+            time.sleep(1 / COMMITS_PER_SECOND)
 
 
 if __name__ == "__main__":

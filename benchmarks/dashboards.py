@@ -1,6 +1,6 @@
-"""What a reader of the dashboards waits for: `audit dashboards serve` over a home the pipeline has made, and Chromium.
+"""Page load times of the dashboards: `audit dashboards serve` over a home that the pipeline has built, and Chromium.
 
-The server is warm (each page was asked for once), the browser is cold: a new one with an empty profile for every visit.
+The server is warm (each page was requested once). The browser is cold: each visit uses a new one with an empty profile.
 """
 
 import subprocess
@@ -10,17 +10,17 @@ import urllib.request
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 from urllib.error import URLError
 
+from audit_assets.demo import postgres
+from audit_assets.demo.server_process import free_port
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets.simulate import postgres
-from audit_assets.simulate.server_process import free_port
 from audit_assets.warehouse.snapshot import open_snapshot
 from benchmarks.figure import Aim, BenchmarkError, Figure, at_most
-from benchmarks.home import Home, made_home, refuse_configured_source, temporary_folder
+from benchmarks.home import NOW, NOW_OPTION, Home, make_home, refuse_configured_source, temporary_folder
 from benchmarks.process import run
 from benchmarks.scaled_snapshot import Scale, scale_up
 from benchmarks.visiting import Change, Visit, changes, visit
@@ -28,12 +28,12 @@ from benchmarks.visiting import Change, Visit, changes, visit
 
 @dataclass(frozen=True)
 class Sizes:
-    """Days of traffic, rows of an average day, and how often each page is visited."""
+    """Days of traffic, average rows per day, and visits per page."""
 
     days: int
     rows_per_day: int
     rounds: int
-    scale: Scale | None = None  # how much larger the snapshot is made for the second part
+    scale: Scale | None = None  # the scale of the snapshot in the second part
 
 
 FULL = Sizes(days=90, rows_per_day=5_950, rounds=10, scale=Scale(days=731, copies=10))
@@ -46,11 +46,12 @@ LIGHTEST = 1.5  # MB
 
 def measure(sizes: Sizes) -> tuple[Figure, ...]:
     with temporary_folder() as folder:
-        home = made_home(folder / "home")
+        home = make_home(folder / "home")
         refuse_configured_source()
-        made = ["--days", str(sizes.days), "--rows-per-day", str(sizes.rows_per_day)]
+        options = ["--days", str(sizes.days), "--rows-per-day", str(sizes.rows_per_day)]
+        demo = [sys.executable, "-m", "audit_assets.cli", *NOW_OPTION, "demo", "--no-serve", *options]
         try:
-            run([sys.executable, "-m", "audit_assets.cli", "demo", "--no-serve", *made], home.environment)
+            run(demo, home.environment)
         finally:
             postgres.remove(home.folder / "postgres")
         figures = measure_home(home, sizes.rounds)
@@ -58,28 +59,29 @@ def measure(sizes: Sizes) -> tuple[Figure, ...]:
 
 
 def _scaled(home: Home, folder: Path, sizes: Sizes) -> tuple[Figure, ...]:
-    """The pages over the same snapshot with ten times the workspaces, and two years of days, shown as a whole."""
+    """The pages over the same snapshot with ten times the workspaces and two years of days, including all days at
+    once."""
     assert sizes.scale is not None
-    large = made_home(folder / "large")
+    large = make_home(folder / "large")
     scale_up(home.snapshot_folder, large.snapshot_folder, sizes.scale)
-    interactions, days, capabilities, workspaces = held_by(large.snapshot_folder)
-    asked = f"from={datetime.now(UTC).date() - timedelta(days=days - 1)}"
+    interactions, days, capabilities, workspaces = snapshot_totals(large.snapshot_folder)
+    all_days = f"from={NOW.date() - timedelta(days=days - 1)}"
     figures: list[Figure] = []
-    with served(large) as url:
+    with serve_home(large) as url:
         for name, path in (("Overview", "/"), ("Workspace", "/workspace"), ("Capability", "/capability")):
-            for range_, query in (("7 days", ""), ("all days", f"?{asked}")):
+            for range_, query in (("7 days", ""), ("all days", f"?{all_days}")):
                 visit(url + path + query)
                 visits = [visit(url + path + query) for _ in range(max(1, sizes.rounds // 3))]
-                figures.append(painted(f"scaled: {name}, {range_}", visits, at_most(SCALED_WITHIN)))
+                figures.append(painted_figure(f"scaled: {name}, {range_}", visits, at_most(SCALED_WITHIN)))
     how = f"{days} days, {capabilities} capabilities, {workspaces:,} workspaces; copies of the real snapshot's weeks"
     figures.append(Figure("scaled: interactions counted in it", interactions, "", None, how))
     return tuple(figures)
 
 
 def measure_home(home: Home, rounds: int) -> tuple[Figure, ...]:
-    """The figures of the dashboards over a home that is there."""
-    held = held_by(home.snapshot_folder)
-    with served(home) as url:
+    """The figures of the dashboards over an existing home."""
+    totals = snapshot_totals(home.snapshot_folder)
+    with serve_home(home) as url:
         pages = {
             "Overview": ("/", OVERVIEW_WITHIN),
             "Workspace": ("/workspace", PAGE_WITHIN),
@@ -91,46 +93,47 @@ def measure_home(home: Home, rounds: int) -> tuple[Figure, ...]:
         visits = {name: [visit(url + path) for _ in range(rounds)] for name, (path, _) in pages.items()}
         chosen = changes(url + "/", rounds)
     figures = [
-        painted(f"{name}, request to painted", visits[name], at_most(within)) for name, (_, within) in pages.items()
+        painted_figure(f"{name}, request to painted", visits[name], at_most(within))
+        for name, (_, within) in pages.items()
     ]
-    figures.append(changed(chosen, at_most(FILTER_WITHIN)))
-    figures.append(wire(visits["Overview"], at_most(LIGHTEST)))
-    figures.append(
-        Figure("interactions shown", held[0], "", None, f"{held[1]} days, {held[2]} capabilities, {held[3]} workspaces")
-    )
+    figures.append(filter_figure(chosen, at_most(FILTER_WITHIN)))
+    figures.append(size_figure(visits["Overview"], at_most(LIGHTEST)))
+    interactions, days, capabilities, workspaces = totals
+    how = f"{days} days, {capabilities} capabilities, {workspaces} workspaces"
+    figures.append(Figure("interactions shown", interactions, "", None, how))
     return tuple(figures)
 
 
-def painted(name: str, visits: Sequence[Visit], aim: Aim) -> Figure:
-    """The median of visits in seconds, the worst beside, and where the time went (medians)."""
+def painted_figure(name: str, visits: Sequence[Visit], aim: Aim) -> Figure:
+    """The median of visits in seconds, with the worst and a breakdown of the time (medians)."""
 
     def of(field: str) -> float:
-        return median(getattr(one, field) for one in visits)
+        return median(getattr(visit, field) for visit in visits)
 
-    took = [one.painted / 1000 for one in visits]
+    took = [visit.painted / 1000 for visit in visits]
     where = (
-        f"in sight {of('seen'):.0f} ms; "
-        f"asked for its content at {of('asked_at'):.0f} ms, of the server {of('server'):.0f} ms, "
-        f"answered at {of('answered_at'):.0f} ms; CPU of scripts {of('script'):.0f} ms, of layout {of('layout'):.0f} ms"
+        f"above the fold {of('seen'):.0f} ms; "
+        f"content requested at {of('asked_at'):.0f} ms, server {of('server'):.0f} ms, "
+        f"received at {of('answered_at'):.0f} ms; CPU of scripts {of('script'):.0f} ms, of layout {of('layout'):.0f} ms"
     )
     return Figure(name, median(took), "s", aim, f"median of {len(took)}, worst {max(took):.2f} s; {where}")
 
 
-def changed(chosen: Sequence[Change], aim: Aim) -> Figure:
-    took = [one.painted / 1000 for one in chosen]
-    server = median(one.server for one in chosen)
-    how = f"median of {len(took)} clicks on a capability, worst {max(took):.2f} s; of the server {server:.0f} ms"
+def filter_figure(chosen: Sequence[Change], aim: Aim) -> Figure:
+    took = [change.painted / 1000 for change in chosen]
+    server = median(change.server for change in chosen)
+    how = f"median of {len(took)} clicks on a capability, worst {max(took):.2f} s; server {server:.0f} ms"
     return Figure("a filter, click to painted", median(took), "s", aim, how)
 
 
-def wire(visits: Sequence[Visit], aim: Aim) -> Figure:
+def size_figure(visits: Sequence[Visit], aim: Aim) -> Figure:
     heaviest = ", ".join(f"{name or 'page'} {size / 1000:.0f} kB" for name, size in visits[0].heaviest)
-    how = f"{visits[0].requests} answers as sent, headers too; {heaviest}"
-    return Figure("first visit, over the wire", max(one.wire for one in visits) / 1e6, "MB", aim, how)
+    how = f"{visits[0].requests} responses as sent, with headers; {heaviest}"
+    return Figure("first visit, over the wire", max(visit.wire for visit in visits) / 1e6, "MB", aim, how)
 
 
-def held_by(folder: Path) -> tuple[int, int, int, int]:
-    """What the snapshot holds: interactions, days, capabilities, workspaces."""
+def snapshot_totals(folder: Path) -> tuple[int, int, int, int]:
+    """The numbers of interactions, days, capabilities and workspaces in the snapshot."""
     with open_snapshot(folder, ["ai_audit_workspace_counts"]) as connection:
         ((interactions, days, capabilities, workspaces),) = connection.execute(
             """select cast(sum(interaction_count) as bigint), count(distinct date), count(distinct capability),
@@ -140,10 +143,10 @@ def held_by(folder: Path) -> tuple[int, int, int, int]:
 
 
 @contextmanager
-def served(home: Home) -> Generator[str]:
-    """The address of `audit dashboards serve` over `home`; ended afterwards."""
+def serve_home(home: Home) -> Generator[str]:
+    """Runs `audit dashboards serve` over `home` and yields its URL."""
     port = free_port()
-    command = [sys.executable, "-m", "audit_assets.cli", "dashboards", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "audit_assets.cli", *NOW_OPTION, "dashboards", "serve", "--port", str(port)]
     log = home.folder / "dashboards.log"
     with log.open("wb") as printed:
         server = subprocess.Popen(command, cwd=PROJECT_ROOT, env=home.environment, stdout=printed, stderr=printed)

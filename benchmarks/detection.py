@@ -1,9 +1,9 @@
-"""What the volume rules find on labelled series: real request counts with injected spikes and drops, where those lie
-beside the project (`DETECTION_BENCHMARK`, else shared/bench/detection beside the checkout).
+"""The quality of the volume rules on labeled series: real request counts with injected spikes and drops. The data set
+is read from `DETECTION_BENCHMARK`, by default from shared/bench/detection next to the checkout.
 
-The rules as they are in their files, through `audit rules backtest --counts`, one setting for all series; scored by the
-benchmark's own script. A figure a source too: a rule that is good on one kind of traffic alone is none. And one with
-that source left out: the rules as strict as is best on the others, to see how much of a figure is tuning.
+It runs the rules of the rule files through `audit rules backtest --counts`, with one setting for all series, and scores
+them with the benchmark's own script. There is one figure per source, because a rule must work on all kinds of traffic,
+and one with that source left out: with the strictness that is best on the other sources, to show the effect of tuning.
 """
 
 import csv
@@ -19,12 +19,12 @@ import polars as pl
 
 from audit_assets.settings import PROJECT_ROOT
 from benchmarks.figure import BenchmarkError, Figure, at_least, at_most
-from benchmarks.home import made_home, temporary_folder
+from benchmarks.home import make_home, temporary_folder
 from benchmarks.process import run_module
 
 _RULES = ("volume_spike", "volume_drop")
-_STRICTNESS = (0.9, 1.0, 1.1, 1.25)  # every multiple of a comparison is scaled by it; 1 is the rules as they are
-# The multiples in comparisons with earlier days; the share of a window that lies in a part of it is a shape.
+_STRICTNESS = (0.9, 1.0, 1.1, 1.25)  # scales every multiple in comparisons; 1 leaves the rules unchanged
+# The multiples in comparisons with earlier days, but not shares of the window itself.
 _MULTIPLE = {
     "volume_spike": re.compile(r"(?<=> )([\d.]+)(?= \* \(?(?!count_))"),
     "volume_drop": re.compile(r"(?<=< )([\d.]+)(?= \* \(?(?!count_))"),
@@ -36,13 +36,13 @@ Alert = tuple[str, int, str]  # series, bin, type
 def measure() -> tuple[Figure, ...]:
     place = Path(os.environ.get("DETECTION_BENCHMARK", PROJECT_ROOT.parent / "shared/bench/detection"))
     if not (place / "dev.parquet").exists():
-        return (Figure("F1 of spikes and drops", None, "", at_least(0.6), f"{place} is not there"),)
+        return (Figure("F1 of spikes and drops", None, "", at_least(0.6), f"{place} is missing"),)
     labels: dict[str, Any] = json.loads((place / "dev_labels.json").read_text())
     score = _scorer(place / "score.py")
     counts = pl.read_parquet(place / "dev.parquet")
     by_strictness = {strictness: _alerts(counts, labels, strictness) for strictness in _STRICTNESS}
     alerts = by_strictness[1.0]
-    told = list(_overall(score(labels, alerts), labels, alerts))
+    figures = list(_overall(score(labels, alerts), labels, alerts))
 
     def scored(names: Collection[str], strictness: float) -> Any:
         own = [alert for alert in by_strictness[strictness] if alert[0] in names]
@@ -52,13 +52,13 @@ def measure() -> tuple[Figure, ...]:
         inside = [name for name in labels if name.startswith(source + "/")]
         outside = [name for name in labels if name not in inside]
         found = scored(inside, 1.0)
-        told.append(Figure(f"F1 on {source}/*", found["f1"], "", None, _line(found)))
+        figures.append(Figure(f"F1 on {source}/*", found["f1"], "", None, _line(found)))
         best = max(_STRICTNESS, key=lambda strictness: scored(outside, strictness)["f1"])
         found = scored(inside, best)
-        told.append(
+        figures.append(
             Figure(f"F1 on {source}/*, left out", found["f1"], "", None, f"multiples x {best:g}; {_line(found)}")
         )
-    return tuple(told)
+    return tuple(figures)
 
 
 def _scorer(path: Path) -> Any:
@@ -71,10 +71,10 @@ def _scorer(path: Path) -> Any:
 
 
 def _alerts(counts: pl.DataFrame, labels: Mapping[str, Any], strictness: float) -> list[Alert]:
-    """The rules' alerts on all series; those of one bin width in one run."""
-    told: list[Alert] = []
+    """The rules' alerts on all series, with one run per bin width."""
+    alerts: list[Alert] = []
     with temporary_folder() as folder:
-        home = made_home(folder / "home")
+        home = make_home(folder / "home")
         environment = {**home.environment, "AI_AUDIT_RULES": str(_rules(folder / "rules", strictness))}
         for bins in sorted({label["bins_per_day"] for label in labels.values()}):
             names = [name for name, label in labels.items() if label["bins_per_day"] == bins]
@@ -85,12 +85,12 @@ def _alerts(counts: pl.DataFrame, labels: Mapping[str, Any], strictness: float) 
                 "--bin-minutes", str(1440 // bins), "--out", str(out), "--json", environment=environment,
             )  # fmt: skip
             with out.open() as rows:
-                told += [(row["series"], int(row["bin"]), row["type"]) for row in csv.DictReader(rows)]
-    return told
+                alerts += [(row["series"], int(row["bin"]), row["type"]) for row in csv.DictReader(rows)]
+    return alerts
 
 
 def _rules(folder: Path, strictness: float) -> Path:
-    """A folder with the two rules as they are, but for their multiples."""
+    """A folder with the two rules, unchanged except for their multiples."""
     folder.mkdir()
     for name in _RULES:
         text = (PROJECT_ROOT / "observability/alerts/ai-audit" / f"{name}.yaml").read_text()
@@ -113,7 +113,11 @@ def _overall(found: Mapping[str, Any], labels: Mapping[str, Any], alerts: Sequen
         Figure("F1 of spikes and drops", found["f1"], "", at_least(0.6), f"{series}; {_line(found)}"),
         Figure("recall of total outages of 6 h", recall, "", at_least(0.95), " of ".join(total)),
         Figure(
-            "false alerts a series-week", found["false_per_week"], "", at_most(0.5), "natural anomalies count as false"
+            "false alerts per series-week",
+            found["false_per_week"],
+            "",
+            at_most(0.5),
+            "natural anomalies count as false",
         ),
         Figure("delay, median", found["median_delay_h"], "h", at_most(2), json.dumps(found["by_event"])),
     )
@@ -121,6 +125,6 @@ def _overall(found: Mapping[str, Any], labels: Mapping[str, Any], alerts: Sequen
 
 def _line(found: Mapping[str, Any]) -> str:
     return (
-        f"precision {found['precision']:.2f}, recall {found['recall']:.2f}, {found['false_per_week']:.2f} false a "
+        f"precision {found['precision']:.2f}, recall {found['recall']:.2f}, {found['false_per_week']:.2f} false per "
         f"series-week, delay {found['median_delay_h']} h"
     )

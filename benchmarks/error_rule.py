@@ -1,10 +1,10 @@
-"""How often the error rule wakes someone for chance, and how soon it finds a burst: rows with a known true rate through
-the project's own models and the rule as it is in its file.
+"""False pages and detection delay of the error rule: rows with a known true error rate, processed by the project's own
+models and the rule from its file.
 
-False: months of calls of which 1 % fail, at rates from 20 to 100,000 a day, all hours alike and in working hours; an
-episode is a false page. Bursts: an hour at 8 % on a day of 2,700 calls, once a week, so that they do not become the
-usual rate; found where an episode opens from its start to a quarter of an hour after its end. Rows are made by DuckDB
-from one seed.
+False pages: months of calls of which 1 % fail, at 20 to 100,000 calls per day, uniform over the day or concentrated in
+working hours; each episode is a false page. Bursts: an hour at 8 % on a day of 2,700 calls, once a week, so that they
+do not become the usual rate. A burst is found if an episode opens between its start and a quarter of an hour after its
+end. DuckDB generates the rows from one seed.
 """
 
 import subprocess
@@ -18,24 +18,25 @@ from statistics import median
 import duckdb
 import polars as pl
 
-from audit_assets.rules.backtest import InstanceHistory, backtest
-from audit_assets.rules.calendar import read_calendar
+from audit_assets.backtest.replay import InstanceHistory, backtest
+from audit_assets.ingest.policy import Statuses
+from audit_assets.rules.business_clock import read_calendar
 from audit_assets.rules.load import load_rules
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets.warehouse.dbt_calls import QUIET, places
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.dbt_environment import QUIET, dbt_arguments
+from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from audit_assets.warehouse.schema import RAW_COLUMNS, SCHEMA
 from benchmarks.figure import BenchmarkError, Figure, at_least, at_most
-from benchmarks.home import made_home, temporary_folder
+from benchmarks.home import make_home, temporary_folder
 
 _START = datetime(2026, 6, 1, tzinfo=UTC)
-_BASE_DAYS = 14  # of history before anything counts, for the rate of the days before
+_BASE_DAYS = 14  # days of history before the measurement, for the usual rate
 _BURST_HOUR = 18  # UTC: within working hours in Los Angeles
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Days judged; how many series of each rate (calls a day); series with bursts."""
+    """Days that are judged; (calls per day, number of series) for false pages; the number of series with bursts."""
 
     days: int
     series: tuple[tuple[int, int], ...]
@@ -52,7 +53,7 @@ _SHAPES = ("flat", "work")
 
 def measure(sizes: Sizes) -> tuple[Figure, ...]:
     with temporary_folder() as folder:
-        home = made_home(folder / "home")
+        home = make_home(folder / "home")
         days = _BASE_DAYS + sizes.days
         with DuckDBWarehouse(home.duckdb_path, home.lock_path).connection("benchmark rows") as connection:
             connection.execute("select setseed(0.26)")
@@ -70,7 +71,7 @@ def measure(sizes: Sizes) -> tuple[Figure, ...]:
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, name: str, rate: int, days: int, shape: str, burst: bool) -> None:
-    """Calls of one capability: their number by day is what chance makes of `rate`, their hour that of the shape."""
+    """Inserts the calls of one capability: a random number per day with mean `rate`, at hours that follow `shape`."""
     hour = (
         "24 * random()"
         if shape == "flat"
@@ -91,7 +92,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, name: str, rate: int, days: i
         "synced_at": "$start",
     }
     listed = ", ".join(f"{values[column]} as {column}" for column in RAW_COLUMNS)
-    # Binomial: each of twice as many possible calls is made or not.
+    # Binomial: twice as many possible calls, each made with probability one half.
     connection.execute(
         f"""insert into {SCHEMA}.ai_audit_logs ({", ".join(RAW_COLUMNS)})
         select {listed} from (
@@ -104,9 +105,9 @@ def _insert(connection: duckdb.DuckDBPyConnection, name: str, rate: int, days: i
 def _build(environment: dict[str, str], target: Path, now: datetime) -> None:
     command = [
         sys.executable, "-c", "import sys; from dbt.cli.main import cli; cli()", "run", "--full-refresh",
-        "--select", "+ai_audit_capability_outcomes", *places(target), *QUIET,
+        "--select", "+ai_audit_capability_outcomes", *dbt_arguments(target), *QUIET,
     ]  # fmt: skip
-    window = {"AI_AUDIT_BUILD_NOW": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    window = {"AI_AUDIT_BUILD_NOW": now.strftime("%Y-%m-%dT%H:%M:%SZ"), **Statuses().environment()}
     ended = subprocess.run(command, cwd=PROJECT_ROOT, env={**environment, **window}, capture_output=True, text=True)
     if ended.returncode != 0:
         raise BenchmarkError(f"the models do not build:\n{(ended.stdout + ended.stderr)[-1500:]}")
@@ -122,7 +123,7 @@ def _figures(facts: pl.DataFrame, until: datetime, sizes: Sizes) -> tuple[Figure
         form: {one.instance[1]: one for one in backtest(rule, facts, until, calendar, form, since).instances}
         for form in ("fires_when", "literal")
     }
-    told: list[Figure] = []
+    figures: list[Figure] = []
     for shape in _SHAPES:
         for rate, series in sizes.series:
             names = [f"false-{shape}-{rate}-{number}" for number in range(series)]
@@ -133,23 +134,23 @@ def _figures(facts: pl.DataFrame, until: datetime, sizes: Sizes) -> tuple[Figure
                 len(histories["literal"][name].episodes) if name in histories["literal"] else 0 for name in names
             ]
             months = sizes.days / 30 * series
-            name = f"false pages a month, 1 % errors, {rate:,} calls a day, {shape}"
-            told.append(
+            name = f"false pages per month, 1 % errors, {rate:,} calls per day, {shape}"
+            figures.append(
                 Figure(
                     name, sum(pages) / months, "", at_most(1),
-                    f"{sum(pages)} in {months:.0f} months of calls; the playbook's form {sum(literal) / months:.1f}",
+                    f"{sum(pages)} in {months:.0f} months of calls; literal condition {sum(literal) / months:.1f}",
                 )
             )  # fmt: skip
-        told += _bursts(histories["fires_when"], shape, sizes)
-    return tuple(told)
+        figures += _bursts(histories["fires_when"], shape, sizes)
+    return tuple(figures)
 
 
 def _bursts(histories: Mapping[str, InstanceHistory], shape: str, sizes: Sizes) -> list[Figure]:
     delays: list[float] = []
     bursts = 0
     for number in range(sizes.burst_series):
-        one = histories.get(f"burst-{shape}-{number}")
-        opened = [episode.opened_at for episode in one.episodes] if one is not None else []
+        history = histories.get(f"burst-{shape}-{number}")
+        opened = [episode.opened_at for episode in history.episodes] if history is not None else []
         for day in range(_BASE_DAYS, _BASE_DAYS + sizes.days, _BURST_EVERY):
             bursts += 1
             start = _START + timedelta(days=day, hours=_BURST_HOUR)
@@ -158,11 +159,11 @@ def _bursts(histories: Mapping[str, InstanceHistory], shape: str, sizes: Sizes) 
             delays += found[:1]
     within = sum(delay <= 20 for delay in delays) / bursts
     calls = 2_700 / 72 if shape == "flat" else 2_700 * 0.85 / 33  # in 20 minutes
-    name = f"8 % for an hour at 2,700 calls a day, {shape}"
+    name = f"8 % for an hour at 2,700 calls per day, {shape}"
     return [
         Figure(f"recall: {name}", len(delays) / bursts, "", at_least(0.9), f"{len(delays)} of {bursts}"),
         Figure(
             f"delay, median: {name}", median(delays) if delays else None, "min", at_most(20),
-            f"{within:.0%} of all bursts are found within 20 minutes, which hold {calls:.0f} calls",
+            f"{within:.0%} of all bursts are found within 20 minutes, which have {calls:.0f} calls",
         ),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a benchmark gives back: a figure, what it aims at, and the arithmetic of medians and percentiles. Pure."""
+"""The result of a benchmark: figures, their aims, and the arithmetic of medians and percentiles. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from math import ceil
 from statistics import median
 from typing import Literal
 
-Verdict = Literal["reached", "missed", "no aim", "skipped"]
+AimResult = Literal["reached", "missed", "no aim", "skipped"]
 
 
 class BenchmarkError(Exception):
-    """A benchmark that could not be measured. The message says why and what would mend it."""
+    """A benchmark that could not be measured. The message gives the reason and the fix."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Aim:
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value. `value` is None where it could not be taken; `detail` then says why, else how it came."""
+    """One measured value. `value` is None if it could not be measured. `detail` explains why, or how it was
+    measured."""
 
     name: str
     value: float | None
@@ -38,7 +39,7 @@ class Figure:
     detail: str = ""
 
     @property
-    def verdict(self) -> Verdict:
+    def result(self) -> AimResult:
         if self.value is None:
             return "skipped"
         if self.aim is None:
@@ -55,12 +56,12 @@ def at_least(bound: float) -> Aim:
 
 
 def ratio_of_medians(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Medians of runs taken in turn, so that a busy minute of the machine falls on both."""
+    """The ratio of medians. Runs alternate, so that a busy minute of the machine affects both."""
     return median(ours) / median(theirs)
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
-    """The smallest value that at least `percent` of the values do not exceed. Raises ValueError where there is none."""
+    """The smallest value that at least `percent` of the values do not exceed. Raises ValueError without values."""
     ordered = sorted(values)
     if not ordered:
         raise ValueError("no values: a percentile needs one")

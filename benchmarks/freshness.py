@@ -1,12 +1,12 @@
-"""How long a committed row takes to be seen, and what keeping it so costs.
+"""The time from the commit of a row at the source to its visibility, and the cost in CPU and disk.
 
-`audit dev` runs with its web server, daemon, sensor and schedules on a private home; one process commits rows at the
-source, another looks at the published snapshot each second. A row's age is from just after its commit to the look that
-first found it. CPU is of the whole tree below `audit dev`, ended processes included, without Postgres, the writer and
-the reader, over the time in which rows were committed. In `BACKFILL`, 60 days are materialised again meanwhile, and
-the ages are of the rows that were committed while that ran. In `HOUR`, micro-batches are kept for ten minutes instead
-of hours, and the disk is read after an upkeep run at either end, the first once ten minutes have passed: both ends
-then hold the same trail, and what has grown is what upkeep does not take back.
+`audit dev` runs with its web server, daemon, sensor and schedules on a private home. One process commits rows at the
+source, another reads the published snapshot every second. A row's age is the time from just after its commit to the
+read that first finds it. CPU covers the whole process tree below `audit dev`, including ended processes, without
+Postgres, the writer and the reader, while rows were committed. In `BACKFILL`, 60 days are materialized again at the
+same time, and only rows committed during the backfill count. In `HOUR`, micro-batches are kept for ten minutes instead
+of hours, and disk usage is read after an upkeep run at both ends, the first one after ten minutes. Both ends then have
+the same retained runs, so that the growth is what upkeep does not free.
 """
 
 import subprocess
@@ -15,25 +15,25 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from audit_assets.demo.server_process import free_port
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets.simulate.server_process import free_port
 from benchmarks.ages import Ages, ages_of, figures_of
 from benchmarks.figure import BenchmarkError, Figure, at_most
-from benchmarks.home import made_home, source, temporary_folder
-from benchmarks.serving import Dev, disk_mb, end, served, started, wait
+from benchmarks.home import make_home, source, temporary_folder
+from benchmarks.serving import Dev, disk_mb, end, run_dev, start_process, wait
 from benchmarks.source_rows import fill
 
 _DAYS = 60
 _SEEN_WITHIN = 240.0
 _CPU_AIM = at_most(40)
-_FLAT = at_most(10)  # MB an hour: what file systems and half-filled pages make of nothing
-_ROWS_LIE_IN = ("warehouse.duckdb", "published")
+_FLAT = at_most(10)  # MB per hour: noise of file systems and partly filled pages
+_ROW_FILES = ("warehouse.duckdb", "published")
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Rows of history at the source, rows a second, seconds of them; whether 60 days are backfilled meanwhile, and
-    whether the disk is compared between two upkeep runs, the first after `settling` seconds of rows."""
+    """Rows of history at the source, live rows per second, and seconds of live rows; whether 60 days are backfilled at
+    the same time; whether disk usage is compared between two upkeep runs, the first after `settling` seconds."""
 
     history: int
     rate: int
@@ -52,7 +52,7 @@ QUICK_BACKFILL = replace(QUICK, seconds=150, backfill=True)
 
 @dataclass(frozen=True)
 class Span:
-    """What was read at the ends of the time in which rows were committed. CPU in seconds, disk in MB by entry."""
+    """The measurements at both ends of the time in which rows were committed. CPU in seconds, disk in MB by entry."""
 
     wall: float
     cpu: float
@@ -64,11 +64,11 @@ class Span:
 
 def measure(sizes: Sizes) -> tuple[Figure, ...]:
     with temporary_folder() as folder, source(folder) as url:
-        fill(url, sizes.history, 700, _DAYS)
-        home = replace(made_home(folder / "home", url), dagster_port=free_port())
+        fill(url, sizes.history, 700, _DAYS, datetime.now(UTC))
+        home = replace(make_home(folder / "home", url), dagster_port=free_port())
         if sizes.upkeep:
             home = replace(home, policy_file=_short_retention(folder))
-        with served(home, folder) as dev:
+        with run_dev(home, folder) as dev:
             dev.wait_for_rows(sizes.history)
             span, ages = _observed(dev, url, folder, sizes)
     return figures_of(ages, span.backfilled is not None) + _costs(span, sizes)
@@ -79,8 +79,8 @@ def _observed(dev: Dev, url: str, folder: Path, sizes: Sizes) -> tuple[Span, Age
     committed, seen = folder / "committed", folder / "seen"
     since = datetime.now(UTC).date().isoformat()
     seconds = str(sizes.settling + sizes.seconds)
-    reader = started("benchmarks.watching", str(home.snapshot_folder), since, str(seen), home=home)
-    writer = started("benchmarks.committing", url, str(sizes.rate), seconds, str(committed), home=home)
+    reader = start_process("benchmarks.watching", str(home.snapshot_folder), since, str(seen), home=home)
+    writer = start_process("benchmarks.committing", url, str(sizes.rate), seconds, str(committed), home=home)
     try:
         time.sleep(sizes.settling)
         if sizes.upkeep:
@@ -88,7 +88,7 @@ def _observed(dev: Dev, url: str, folder: Path, sizes: Sizes) -> tuple[Span, Age
         began, cpu, disk = time.time(), dev.cpu_seconds(), disk_mb(home.folder)
         backfilled = _backfill(dev, writer) if sizes.backfill else None
         if writer.wait() != 0:
-            raise BenchmarkError("the writer of live rows ended badly")
+            raise BenchmarkError("the writer of live rows failed")
         ended, cpu = time.time(), dev.cpu_seconds() - cpu
         memory = dev.memory_mb()
         if sizes.upkeep:
@@ -102,14 +102,14 @@ def _observed(dev: Dev, url: str, folder: Path, sizes: Sizes) -> tuple[Span, Age
 
 
 def _backfill(dev: Dev, writer: subprocess.Popen[bytes]) -> tuple[float, float]:
-    """Epoch seconds of its launch and of its end."""
-    time.sleep(15)  # some rows before it
+    """Runs a backfill. Returns the epoch seconds of its launch and its end."""
+    time.sleep(15)  # so that some rows are committed before it
     today = datetime.now(UTC).date()
     began = time.time()
     backfill = dev.start_backfill([(today - timedelta(days=ago)).isoformat() for ago in range(_DAYS - 1, -1, -1)])
     while dev.backfill_runs(backfill):
         if writer.poll() is not None:
-            raise BenchmarkError("the backfill outlived the committed rows: give more seconds")
+            raise BenchmarkError("the backfill ended after the committed rows: increase the seconds")
         time.sleep(1)
     status = dev.backfill_status(backfill)
     if status != "COMPLETED_SUCCESS":
@@ -123,7 +123,7 @@ def _costs(span: Span, sizes: Sizes) -> tuple[Figure, ...]:
         f"{name} {mb:+.1f}" for name, mb in sorted(grown.items(), key=lambda part: -part[1]) if abs(mb) > 0.05
     )
     hours = span.wall / 3600
-    trail = sum(mb for name, mb in grown.items() if name not in _ROWS_LIE_IN)
+    trail = sum(mb for name, mb in grown.items() if name not in _ROW_FILES)
     cpu = Figure(
         "CPU of the whole tree below `audit dev`", 100 * span.cpu / span.wall, "% of a core",
         None if span.backfilled else _CPU_AIM, f"{span.cpu:.0f} CPU s in {span.wall:.0f} s",
@@ -138,7 +138,7 @@ def _costs(span: Span, sizes: Sizes) -> tuple[Figure, ...]:
         ),
         Figure(
             "growth of all but the rows", trail / hours, "MB/h", _FLAT if sizes.upkeep else None,
-            f"without {' and '.join(_ROWS_LIE_IN)}, which hold {sizes.rate * 3600:,} more rows each hour",
+            f"without {' and '.join(_ROW_FILES)}, which get {sizes.rate * 3600:,} rows per hour",
         ),
     )  # fmt: skip
 

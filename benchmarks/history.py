@@ -1,13 +1,13 @@
-"""Raw rows put straight into a warehouse, as if syncs had brought them: history of any size within seconds."""
+"""Writes raw rows directly into a warehouse, as if syncs had loaded them: history of any size within seconds."""
 
 from datetime import UTC, datetime, timedelta
 
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from audit_assets.warehouse.schema import RAW_COLUMNS, SCHEMA
 from benchmarks.home import Home
 from benchmarks.source_rows import CAPABILITIES, WORKSPACES
 
-# Each of the raw columns from the row's number i; the same spread of values as benchmarks/source_rows.py.
+# The raw columns, computed from the row's number i, with the same distribution as benchmarks/source_rows.py.
 _VALUES: dict[str, str] = {
     "id": "md5('history-' || i)",
     "workflow_id": f"'w' || (1 + (i * 7919) % {WORKSPACES})",
@@ -32,7 +32,8 @@ _VALUES: dict[str, str] = {
 
 
 def make_history(home: Home, rows: int, days: int, now: datetime) -> None:
-    """`rows` over `days` UTC days that end at `now`, which the models have yet to read, and a sync state at `now`."""
+    """Writes `rows` over `days` UTC days that end at `now`, which the models have not read yet, and a sync state at
+    `now`."""
     midnight = datetime(now.year, now.month, now.day, tzinfo=UTC)
     start = midnight - timedelta(days=days - 1)
     warehouse = DuckDBWarehouse(home.duckdb_path, home.lock_path)

@@ -1,6 +1,7 @@
-"""A private place for one measurement: a home, a Postgres of its own, and the environment its processes are given.
+"""An isolated environment for one measurement: a home, a separate Postgres, and the environment of its processes.
 
-The user's own `.audit`, state file and settings are never read or written.
+The user's own `.audit`, state file and settings are never read or written. Benchmarks without live rows take `NOW` as
+now, so that their rows and their work are the same on every day of the week.
 """
 
 import os
@@ -9,27 +10,31 @@ import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dotenv import dotenv_values
 
+from audit_assets.demo import postgres
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets.simulate import postgres
 from benchmarks.figure import BenchmarkError
 
-# Names by which a surrounding shell could reach into a measurement.
+NOW = datetime(2026, 2, 18, 12, 0, tzinfo=UTC)  # a Wednesday
+NOW_OPTION = ("--now", NOW.isoformat())  # the option of `audit` for it
+
+# Prefixes of variables that could leak from the surrounding shell into a measurement.
 _OURS = ("AI_AUDIT_", "DAGSTER_", "DBT_", "PG", "PYTEST_")
 
 
 @dataclass(frozen=True)
 class Home:
-    """One AI_AUDIT_HOME below a temporary folder, and the source its processes read (None: an embedded one)."""
+    """One AI_AUDIT_HOME below a temporary folder, and the source that its processes read (None: the embedded one)."""
 
     folder: Path
     source_url: str | None = None
     dagster_port: int | None = None
     policy_file: Path | None = None
-    providers: Mapping[str, str] | None = None  # the settings by which alerts reach somebody; None: nobody is told
+    providers: Mapping[str, str] | None = None  # settings of notification providers; None: nothing is sent
 
     @property
     def duckdb_path(self) -> Path:
@@ -53,7 +58,7 @@ class Home:
 
     @property
     def environment(self) -> dict[str, str]:
-        """All that a child process may know. Every setting is named, so that a `.env` cannot bring in another."""
+        """The environment of a child process. Every setting is given, so that a `.env` file cannot add one."""
         given = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         given |= {
             "AI_AUDIT_HOME": str(self.folder),
@@ -75,7 +80,7 @@ class Home:
 
 @contextmanager
 def temporary_folder() -> Generator[Path]:
-    """A folder that is gone afterwards, with whatever a killed child left in it."""
+    """Yields a folder that is deleted afterwards, with anything that a killed child left in it."""
     folder = Path(tempfile.mkdtemp(prefix="audit-bench-"))
     try:
         yield folder
@@ -85,20 +90,20 @@ def temporary_folder() -> Generator[Path]:
 
 @contextmanager
 def source(folder: Path) -> Generator[str]:
-    """The URL of a Postgres in `folder` with the source's empty tables; stopped and deleted afterwards."""
-    place = folder / "source"
+    """Starts a Postgres in `folder` with the source's empty tables and yields its URL; deletes it afterwards."""
+    server_folder = folder / "source"
     try:
-        yield postgres.start(place, lambda _: None)
+        yield postgres.start(server_folder, lambda _: None)
     finally:
-        postgres.remove(place)
+        postgres.remove(server_folder)
 
 
-def made_home(folder: Path, source_url: str | None = None) -> Home:
+def make_home(folder: Path, source_url: str | None = None) -> Home:
     folder.mkdir(parents=True)
     return Home(folder, source_url)
 
 
 def refuse_configured_source() -> None:
-    """Raises BenchmarkError where `.env` names a source: a measurement that starts its own would fill that one."""
+    """Raises BenchmarkError if `.env` sets a source, because a benchmark that starts its own would fill that one."""
     if dotenv_values(PROJECT_ROOT / ".env").get("AI_AUDIT_SOURCE_URL"):
-        raise BenchmarkError("AI_AUDIT_SOURCE_URL is set in .env: move that line away while the demo is measured")
+        raise BenchmarkError("AI_AUDIT_SOURCE_URL is set in .env: remove that line while the demo is measured")

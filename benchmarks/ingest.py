@@ -1,9 +1,9 @@
-"""How fast rows come in, against the source's own speed and against a peer.
+"""Ingest speed, compared with the source's own speed and with a peer.
 
-Ours: the first load of `audit_assets.ingest.sync.sync` from Postgres into an empty DuckDB file, every field of the
-raw table with the prompt's length, each load in a process of its own. Against: `COPY (all columns) TO STDOUT (FORMAT
-binary)` to /dev/null by psql, the least that reading the table can cost; and dlt with connectorx into DuckDB.
-Runs are taken in turn (copy, ours, peer, copy, ours, peer, …); ratios are of medians; the peak is the largest.
+The project: the first load of `audit_assets.ingest.sync.sync` from Postgres into an empty DuckDB file, with all fields
+of the raw table including the prompt's length, each load in a new process. The baseline: psql with `COPY (all columns)
+TO STDOUT (FORMAT binary)` to /dev/null, the minimum cost of reading the table. The peer: dlt with connectorx into
+DuckDB. Runs alternate (copy, ours, peer, copy, ours, peer, …). Ratios are of medians; the peak is the maximum.
 """
 
 import shutil
@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from audit_assets.simulate.binaries import bundled_install
+from audit_assets.demo.postgres_files import bundled_install
 from benchmarks.figure import BenchmarkError, Figure, at_least, at_most, ratio_of_medians, spread
-from benchmarks.home import made_home, source, temporary_folder
+from benchmarks.home import NOW, make_home, source, temporary_folder
 from benchmarks.peer import PeerRounds
-from benchmarks.process import Ended, run, run_module
+from benchmarks.process import ProcessResult, run, run_module
 from benchmarks.source_rows import SourceRows, fill
 
 DAYS = 60
@@ -26,7 +26,7 @@ DAYS = 60
 
 @dataclass(frozen=True)
 class Sizes:
-    """Rows of about 700 B and of about 8 KB (0: leave these out), rounds of each, and whether the peer is run."""
+    """The number of rows of about 700 B and of about 8 KB (0: skipped), rounds of each, and whether the peer runs."""
 
     small_rows: int
     large_rows: int
@@ -40,7 +40,7 @@ QUICK = Sizes(small_rows=100_000, large_rows=10_000, rounds=2)
 
 @dataclass(frozen=True)
 class Taken:
-    """Seconds of each round, and what ours peaked at (MB)."""
+    """The seconds of each round, and the project's peak memory (MB)."""
 
     filled: SourceRows
     copies: tuple[float, ...]
@@ -51,10 +51,10 @@ class Taken:
 
 def measure(sizes: Sizes) -> tuple[Figure, ...]:
     with temporary_folder() as folder, source(folder) as url:
-        peer, nobody = PeerRounds(), PeerRounds("the peer is not run on these rows")
+        peer, no_peer = PeerRounds(), PeerRounds("the peer is not run on these rows")
         if sizes.with_peer:
             peer.install(folder)
-        small = _take(folder / "small", url, fill(url, sizes.small_rows, 700, DAYS), sizes.rounds, peer)
+        small = _take(folder / "small", url, fill(url, sizes.small_rows, 700, DAYS, NOW), sizes.rounds, peer)
         figures = (
             *_against_copy(small, 1.2),
             Figure("peak memory, first load", small.peak_mb, "MB", at_most(500), "largest ru_maxrss of its process"),
@@ -62,7 +62,7 @@ def measure(sizes: Sizes) -> tuple[Figure, ...]:
         )
         if sizes.large_rows == 0:
             return figures
-        large = _take(folder / "large", url, fill(url, sizes.large_rows, 8_000, DAYS), sizes.rounds, nobody)
+        large = _take(folder / "large", url, fill(url, sizes.large_rows, 8_000, DAYS, NOW), sizes.rounds, no_peer)
     return (
         *figures,
         *_against_copy(large, 1.4),
@@ -86,7 +86,7 @@ def _against_copy(taken: Taken, aim: float) -> tuple[Figure, ...]:
             ratio_of_medians(taken.fulls, taken.copies),
             "×",
             None,
-            f"--mode full, which also looks for doubles {spread(taken.fulls)}; {copies}",
+            f"--mode full, which also looks for duplicates {spread(taken.fulls)}; {copies}",
         ),
     )
 
@@ -94,11 +94,11 @@ def _against_copy(taken: Taken, aim: float) -> tuple[Figure, ...]:
 def _against_peer(taken: Taken, peer: PeerRounds) -> Figure:
     name, aim = "dlt 1.31 with connectorx / ours, same rows", at_least(3)
     if peer.problem is not None or not all(peer.seconds.values()):
-        return Figure(name, None, "×", aim, peer.problem or "left out of this run")
-    quicker = min(peer.seconds.values(), key=median)
-    each = "; ".join(f"dlt {way} {spread(seconds)}" for way, seconds in peer.seconds.items())
-    told = f"its quicker way; {each}; its peak {peer.peak_mb:.0f} MB; ours {spread(taken.deltas)}"
-    return Figure(name, ratio_of_medians(quicker, taken.deltas), "×", aim, told)
+        return Figure(name, None, "×", aim, peer.problem or "not part of this run")
+    faster = min(peer.seconds.values(), key=median)
+    each = "; ".join(f"dlt {mode} {spread(seconds)}" for mode, seconds in peer.seconds.items())
+    detail = f"its faster mode; {each}; its peak {peer.peak_mb:.0f} MB; ours {spread(taken.deltas)}"
+    return Figure(name, ratio_of_medians(faster, taken.deltas), "×", aim, detail)
 
 
 def _take(folder: Path, url: str, filled: SourceRows, rounds: int, peer: PeerRounds) -> Taken:
@@ -106,34 +106,34 @@ def _take(folder: Path, url: str, filled: SourceRows, rounds: int, peer: PeerRou
     deltas: list[float] = []
     fulls: list[float] = []
     peaks: list[float] = []
-    _copy(url)  # the table is in memory, or not, for all alike
+    _copy(url)  # warms the cache equally for all
     for number in range(rounds):
         copies.append(_copy(url))
         for mode, seconds in (("delta", deltas), ("full", fulls)):
             ended = _first_load(folder / f"{mode}-{number}", url, mode, filled.rows)
-            seconds.append(float(ended.said["seconds"]))
+            seconds.append(float(ended.output["seconds"]))
             peaks.append(ended.peak_mb)
         peer.take(url, number, filled.rows)
     return Taken(filled, tuple(copies), tuple(deltas), tuple(fulls), max(peaks))
 
 
 def _copy(url: str) -> float:
-    """Seconds of psql throwing the table away; its start is some milliseconds of that."""
+    """The seconds that psql takes to read and discard the table, including some milliseconds for its start."""
     psql = str(bundled_install() / "bin/psql")
     command = [psql, "--no-psqlrc", "-d", url, "-c", "copy ai_audit_logs to stdout (format binary)"]
     return run(command, {}, stdout=subprocess.DEVNULL).wall
 
 
-def _first_load(folder: Path, url: str, mode: str, rows: int) -> Ended:
-    home = made_home(folder, url)
+def _first_load(folder: Path, url: str, mode: str, rows: int) -> ProcessResult:
+    home = make_home(folder, url)
     ended = _removing(folder, partial(run_module, "benchmarks.one_sync", mode, environment=home.environment))
-    if ended.said["rows"] != rows:
-        raise BenchmarkError(f"the sync added {ended.said['rows']} rows of {rows}")
+    if ended.output["rows"] != rows:
+        raise BenchmarkError(f"the sync added {ended.output['rows']} rows of {rows}")
     return ended
 
 
-def _removing(folder: Path, load: Callable[[], Ended]) -> Ended:
-    """What `load` gives; its files are gone before the next one writes."""
+def _removing(folder: Path, load: Callable[[], ProcessResult]) -> ProcessResult:
+    """Runs `load` and returns its result. Deletes `folder` before the next load."""
     try:
         return load()
     finally:

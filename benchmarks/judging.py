@@ -1,6 +1,6 @@
-"""What judging costs: all rules over 50 capabilities once facts are loaded, and a backtest over two years of them.
+"""The cost of judging: all rules over 50 capabilities with loaded facts, and a backtest over two years.
 
-Counts are made (a day's shape, noise, a hundred spikes); they go through the models as counts from outside do.
+The counts are synthetic (a daily shape, noise, a hundred spikes) and pass through the models like external counts.
 """
 
 import time
@@ -12,15 +12,14 @@ from statistics import median
 import numpy as np
 import polars as pl
 
-from audit_assets.rules.calendar import read_calendar
-from audit_assets.rules.facts import TABLES
+from audit_assets.backtest.external_series import build_grids, read_counts
+from audit_assets.rules.business_clock import read_calendar
+from audit_assets.rules.facts import TABLES, add_time_facts
 from audit_assets.rules.judge import judge_all
 from audit_assets.rules.load import load_rules
-from audit_assets.rules.time_facts import with_time_facts
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets.warehouse.outside_counts import grids_of, read_counts
 from benchmarks.figure import Figure, at_most, spread
-from benchmarks.home import made_home, temporary_folder
+from benchmarks.home import make_home, temporary_folder
 from benchmarks.process import run_module
 
 _STEPS = 96
@@ -28,7 +27,7 @@ _STEPS = 96
 
 @dataclass(frozen=True)
 class Sizes:
-    """Capabilities, days of history for the backtest, rounds of the live judging."""
+    """Capabilities, days of history for the backtest, and rounds of live judging."""
 
     capabilities: int
     days: int
@@ -42,7 +41,7 @@ QUICK = Sizes(5, 40, 3)
 def measure(sizes: Sizes) -> tuple[Figure, ...]:
     with temporary_folder() as folder:
         live = _live(_counts(folder / "live.parquet", sizes.capabilities, 40), sizes.rounds)
-        home = made_home(folder / "home")
+        home = make_home(folder / "home")
         file = _counts(folder / "history.parquet", sizes.capabilities, sizes.days)
         ended = run_module(
             "audit_assets.cli", "rules", "backtest", "--counts", str(file), "--json", environment=home.environment
@@ -51,11 +50,11 @@ def measure(sizes: Sizes) -> tuple[Figure, ...]:
     return (
         Figure(
             f"all rules over {sizes.capabilities} capabilities", 1000 * median(live), "ms", at_most(200),
-            f"facts of three days are loaded; {spread([1000 * each for each in live], 'ms')}",
+            f"with loaded facts of three days; {spread([1000 * each for each in live], 'ms')}",
         ),
         Figure(
             f"backtest of {sizes.days} days × {sizes.capabilities} capabilities", ended.wall, "s", at_most(60),
-            f"{rows:,} steps, both forms of each rule, from counts to figures: process, models, judging",
+            f"{rows:,} steps, own and literal condition of each rule, from counts to figures: process, models, judging",
         ),
         Figure("peak memory of the backtest", ended.peak_mb, "MB", None, "as above"),
     )  # fmt: skip
@@ -77,13 +76,13 @@ def _counts(path: Path, capabilities: int, days: int) -> Path:
 
 
 def _live(file: Path, rounds: int) -> list[float]:
-    """Seconds of judging alone, as the check does it, on the newest three days."""
+    """The seconds of judging alone on the newest three days, as the asset check does it."""
     alerts = PROJECT_ROOT / "observability/alerts"
     rules, calendar = load_rules(alerts / "ai-audit"), read_calendar(alerts / "calendar.yaml")
     counts = read_counts(file, 15, "UTC")
     since = counts.until - timedelta(days=3)
-    recent = {name: rows.filter(pl.col("step_start") >= since) for name, rows in grids_of(counts).items()}
-    facts = with_time_facts(recent, counts.until, calendar)
+    recent = {name: rows.filter(pl.col("step_start") >= since) for name, rows in build_grids(counts).items()}
+    facts = add_time_facts(recent, counts.until, calendar)
     missing = {name: pl.DataFrame(schema=dict(TABLES[name].schema)) for name in TABLES if name not in facts}
     taken: list[float] = []
     for _ in range(rounds):

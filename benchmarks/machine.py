@@ -1,4 +1,4 @@
-"""The machine and the day on which figures were taken, as printed above them."""
+"""The machine and the time of a measurement, printed above the figures."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Machine:
-    """`memory_gib` is what the system has; `load` the processes that wanted a core in the minute before the start."""
+    """`memory_gib` is the system's total memory; `load` is the load average of the minute before the start."""
 
     measured_at: datetime
     cores: int

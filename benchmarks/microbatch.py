@@ -1,23 +1,23 @@
-"""What a micro-batch costs when history has grown: 5,000 new rows at 10M rows against the same at 1M.
+"""The cost of a micro-batch as history grows: 5,000 new rows with 10M rows of history, compared with 1M.
 
-Whole batches (sync, models with their tests, snapshot, rules) through the Dagster job as the sensor's run does it:
-mode delta, today's partition, each in a fresh process, against the same Postgres. Both histories cover the same days,
-so that the larger one has ten times the rows in the running day too. Batches are taken in turn, the order changing
-each round; figures are medians. History is written straight into the warehouse; the first batch builds all of it.
+Runs whole batches (sync, models with their tests, snapshot, rules) through the Dagster job like the sensor's runs: mode
+delta, today's partition, each in a new process, against the same Postgres. Both histories cover the same days, so that
+the larger one also has ten times the rows in the current day. Batches alternate, and the order changes each round.
+Figures are medians. History is written directly into the warehouse; the first batch builds all of it.
 """
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
 
-from audit_assets.simulate.tables import connected
+from audit_assets.demo.source_tables import connect
 from benchmarks.figure import BenchmarkError, Figure, at_most, ratio_of_medians, spread
 from benchmarks.history import make_history
-from benchmarks.home import Home, made_home, source, temporary_folder
-from benchmarks.process import Ended, run_module
-from benchmarks.source_rows import add_now
+from benchmarks.home import NOW, Home, make_home, source, temporary_folder
+from benchmarks.process import ProcessResult, run_module
+from benchmarks.source_rows import add_rows
 
 _PHASES = {
     "sync": ("sync_ai_audit_logs",),
@@ -28,7 +28,7 @@ _PHASES = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """Rows of history, large and small, over `days`; new rows a batch; rounds measured."""
+    """Rows of the large and the small history over `days`, new rows per batch, and measured rounds."""
 
     large: int
     small: int
@@ -47,12 +47,13 @@ def measure(sizes: Sizes) -> tuple[Figure, ...]:
             f"{rows:,} rows": _prepared(folder / str(rows), url, rows, sizes.days)
             for rows in (sizes.large, sizes.small)
         }
-        taken: dict[str, list[Ended]] = {name: [] for name in homes}
+        taken: dict[str, list[ProcessResult]] = {name: [] for name in homes}
         for number in range(sizes.rounds):
-            with connected(url) as connection, connection.cursor() as cursor:
-                add_now(cursor, sizes.batch, f"batch-{number}-")
+            with connect(url) as connection, connection.cursor() as cursor:
+                now = NOW + timedelta(minutes=number + 1)
+                add_rows(cursor, sizes.batch, f"batch-{number}-", at=now)
             for name in sorted(homes, reverse=number % 2 == 0):
-                taken[name].append(_batch(homes[name], sizes.batch))
+                taken[name].append(_batch(homes[name], now, sizes.batch))
     (large, at_large), (small, at_small) = taken.items()
     against = f"{sizes.batch:,} new rows, {large} of history / {small}"
     walls = [[ended.wall for ended in batches] for batches in (at_large, at_small)]
@@ -72,29 +73,29 @@ def measure(sizes: Sizes) -> tuple[Figure, ...]:
 
 
 def _prepared(folder: Path, url: str, rows: int, days: int) -> Home:
-    """A home whose history is built and published: the batch that does it is not measured."""
-    home = made_home(folder, url)
-    make_history(home, rows, days, datetime.now(UTC))
-    run_module("benchmarks.one_batch", environment=home.environment)
+    """A home whose history has been built and published by a batch that is not measured."""
+    home = make_home(folder, url)
+    make_history(home, rows, days, NOW)
+    run_module("benchmarks.one_batch", NOW.isoformat(), environment=home.environment)
     return home
 
 
-def _batch(home: Home, rows: int) -> Ended:
-    ended = run_module("benchmarks.one_batch", environment=home.environment)
+def _batch(home: Home, now: datetime, rows: int) -> ProcessResult:
+    ended = run_module("benchmarks.one_batch", now.isoformat(), environment=home.environment)
     synced = json.loads(home.state_file.read_text())["records_synced"]
     if synced != rows:
-        raise BenchmarkError(f"the batch brought {synced} rows instead of {rows}")
+        raise BenchmarkError(f"the batch synced {synced} rows instead of {rows}")
     return ended
 
 
-def _phases(batches: list[Ended]) -> str:
-    """Medians of each part of a batch, in order."""
-    parts = {"process start": [ended.said["began"] - ended.began for ended in batches]}
+def _phases(batches: list[ProcessResult]) -> str:
+    """The medians of the parts of a batch, in order."""
+    parts = {"process start": [ended.output["began"] - ended.began for ended in batches]}
     for phase, steps in _PHASES.items():
-        parts[phase] = [sum(ended.said["steps"].get(step, 0.0) for step in steps) for ended in batches]
+        parts[phase] = [sum(ended.output["steps"].get(step, 0.0) for step in steps) for ended in batches]
     named = {step for steps in _PHASES.values() for step in steps}
     parts["checks"] = [
-        sum(seconds for step, seconds in ended.said["steps"].items() if step not in named) for ended in batches
+        sum(seconds for step, seconds in ended.output["steps"].items() if step not in named) for ended in batches
     ]
     known = [sum(values[number] for values in parts.values()) for number in range(len(batches))]
     parts["rest"] = [ended.wall - of_parts for ended, of_parts in zip(batches, known, strict=True)]

@@ -1,28 +1,32 @@
-"""A micro-batch in a process of its own, as the sensor's run is: `python -m benchmarks.one_batch`.
+"""Runs a micro-batch in a new process, like the sensor's runs: `python -m benchmarks.one_batch NOW`.
 
-Prints the epoch seconds at which the run began and ended, and each step's seconds.
+Prints the epoch seconds of the run's start and end, and the seconds of each step.
 """
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 
 from dagster import DagsterInstance
 
-from audit_assets.cli.headless import prepare_instance
+from audit_assets.cli.pipeline_runner import prepare_instance
 from audit_assets.settings import read_settings
 
 
 def main() -> None:
+    now = datetime.fromisoformat(sys.argv[1])
     prepare_instance(read_settings())
-    from audit_assets.definitions import defs  # after DAGSTER_HOME is set, as in a run's own process
+    from audit_assets.definitions import defs  # after DAGSTER_HOME is set, as in the process of a run
 
     job = defs.resolve_job_def("audit_sync")
     with DagsterInstance.get() as instance:
         result = job.execute_in_process(
             instance=instance,
-            partition_key=datetime.now(UTC).date().isoformat(),
-            run_config={"ops": {"sync_ai_audit_logs": {"config": {"mode": "delta"}}}},
+            partition_key=now.date().isoformat(),
+            run_config={
+                "ops": {"sync_ai_audit_logs": {"config": {"mode": "delta"}}},
+                "resources": {"surroundings": {"config": {"fixed_now": now.isoformat()}}},
+            },
             tags={"audit/mode": "delta", "audit/reason": "benchmark"},
             raise_on_error=True,
         )

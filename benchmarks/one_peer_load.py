@@ -1,26 +1,26 @@
-"""The same rows through dlt, run by the peer's own Python: `one_peer_load.py URL DUCKDB_FILE FOLDER whole|stream`.
+"""Loads the same rows with dlt, run by the peer's own Python: `one_peer_load.py URL DUCKDB_FILE FOLDER whole|stream`.
 
-Its quickest configuration: connectorx in Postgres's binary protocol, Arrow tables, Parquet files, no normalising of
-rows. `whole` reads the table at once, as dlt does unless told otherwise; `stream` in batches.
+Uses its fastest configuration: connectorx with Postgres's binary protocol, Arrow tables, Parquet files, no
+normalization of rows. `whole` reads the table at once, which is dlt's default; `stream` reads it in batches.
 """
 
 import json
 import sys
 import time
 
-import dlt  # pyright: ignore[reportMissingImports]  # lives in the peer's environment only
+import dlt  # pyright: ignore[reportMissingImports]  # only installed in the peer's environment
 from dlt.sources.sql_database import sql_table  # pyright: ignore[reportMissingImports]
 
 
 def main() -> None:
-    url, duckdb_file, folder, way = sys.argv[1:]
+    url, duckdb_file, folder, mode = sys.argv[1:]
     begun = time.perf_counter()
     table = sql_table(
-        credentials=url.replace("postgresql://", "postgresql+psycopg2://", 1),  # for looking at the columns
+        credentials=url.replace("postgresql://", "postgresql+psycopg2://", 1),  # for reflecting the columns
         table="ai_audit_logs",
         backend="connectorx",
         chunk_size=100_000,
-        backend_kwargs={"conn": url, "return_type": "arrow_stream" if way == "stream" else "arrow"},
+        backend_kwargs={"conn": url, "return_type": "arrow_stream" if mode == "stream" else "arrow"},
         reflection_level="minimal",
     )
     pipeline = dlt.pipeline(

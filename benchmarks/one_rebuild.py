@@ -1,7 +1,7 @@
-"""Rebuilds of all models in a process of its own: `python -m benchmarks.one_rebuild ROUNDS`.
+"""Rebuilds all models in a new process: `python -m benchmarks.one_rebuild ROUNDS`.
 
-In turn: `dbt run --full-refresh` in this process, as the project runs dbt, and the SQL it compiled in bare DuckDB.
-Prints the seconds of each, from opening the file to closing it, and each table's rows after both.
+Alternates `dbt run --full-refresh` in this process, as the project runs dbt, and the compiled SQL in bare DuckDB.
+Prints the seconds of each, from opening to closing the file, and each table's row count after both.
 """
 
 import json
@@ -9,20 +9,22 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
 import yaml
+from jinja2 import Template
 
+from audit_assets.ingest.policy import Statuses
 from audit_assets.settings import PROJECT_ROOT, Settings, read_settings
+from benchmarks.home import NOW
 
 _DBT = PROJECT_ROOT / "dbt"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model as it was compiled: its relation, whether it is a view, its SELECT."""
+    """A compiled model: its relation, whether it is a view, its SELECT."""
 
     relation: str
     is_view: bool
@@ -33,10 +35,11 @@ def main() -> None:
     settings = read_settings()
     settings.dbt_target.mkdir(parents=True, exist_ok=True)
     os.environ["AI_AUDIT_DUCKDB_PATH"] = str(settings.duckdb_path)
-    os.environ["AI_AUDIT_BUILD_NOW"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    os.environ["AI_AUDIT_BUILD_NOW"] = NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
+    os.environ.update(Statuses().environment())
     rebuilds: list[float] = []
     bares: list[float] = []
-    _, models = _rebuild(settings)  # parses the project and makes the tables: not measured
+    _, models = _rebuild(settings)  # parses the project and creates the tables; not measured
     by_dbt = _rows(settings, models)
     same = True
     for _ in range(int(sys.argv[1])):
@@ -73,10 +76,10 @@ def _rebuild(settings: Settings) -> tuple[float, list[Model]]:
 
 
 def _bare(settings: Settings, models: list[Model]) -> float:
-    """Seconds of the same statements with the same limits, by hand."""
+    """The seconds of the same statements in DuckDB without dbt, with the same limits."""
     begun = time.perf_counter()
     with duckdb.connect(str(settings.duckdb_path)) as connection:
-        for name, value in _limits().items():  # as dbt does; a config would come before the time zones are loaded
+        for name, value in _limits().items():  # like dbt; a config would be applied before the time zones are loaded
             connection.execute(f"set {name} = '{value}'")
         for model in models:
             kind = "view" if model.is_view else "table"
@@ -85,8 +88,8 @@ def _bare(settings: Settings, models: list[Model]) -> float:
 
 
 def _limits() -> dict[str, Any]:
-    """The settings of dbt's own connection; threads are as many as there are cores in both."""
-    profile = yaml.safe_load((_DBT / "profiles.yml").read_text())
+    """The settings of dbt's own connection. Both use as many threads as there are cores."""
+    profile = yaml.safe_load(Template((_DBT / "profiles.yml").read_text()).render(env_var=os.environ.get))
     return profile["audit"]["outputs"]["duckdb"]["settings"]
 
 

@@ -1,6 +1,6 @@
-"""A first load in a process of its own: `python -m benchmarks.one_sync MODE`, told where by the environment.
+"""Runs a first load in a new process: `python -m benchmarks.one_sync MODE`, configured by the environment.
 
-Prints the seconds of the sync alone, without the start of Python, and the rows it added.
+Prints the seconds of the sync alone, without the start of Python, and the number of rows it added.
 """
 
 import json
@@ -12,8 +12,9 @@ from audit_assets.ingest.policy import read_policy
 from audit_assets.ingest.sync import sync
 from audit_assets.ingest.windows import Request
 from audit_assets.settings import read_settings
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from audit_assets.warehouse.protocol import Mode
+from benchmarks.home import NOW
 
 
 def main() -> None:
@@ -21,7 +22,7 @@ def main() -> None:
     policy = read_policy(settings.policy_file)
     warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path)
     begun = time.perf_counter()
-    report = sync(settings.source_url, warehouse, policy, Request(cast(Mode, sys.argv[1])))
+    report = sync(settings.source_url, warehouse, policy, Request(cast(Mode, sys.argv[1])), now=lambda: NOW)
     seconds = time.perf_counter() - begun
     sys.stdout.write(json.dumps({"seconds": seconds, "rows": report.run.counts.added}) + "\n")
 

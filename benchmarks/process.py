@@ -1,4 +1,4 @@
-"""Child processes, measured: wall time, CPU with that of ended children, peak memory."""
+"""Runs child processes and measures them: wall time, CPU including ended children, peak memory."""
 
 import json
 import os
@@ -19,24 +19,25 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A child that ended well: seconds of wall and CPU, peak resident memory in MB, epoch seconds of its start, and
-    the JSON object it printed last (empty where it printed none)."""
+class ProcessResult:
+    """A child that succeeded: seconds of wall time and CPU, peak resident memory in MB, epoch seconds of its start, and
+    the last JSON object it printed (empty without one)."""
 
     wall: float
     cpu: float
     peak_mb: float
     began: float
-    said: dict[str, Any]
+    output: dict[str, Any]
 
 
-def run_module(module: str, *arguments: str, environment: Mapping[str, str]) -> Ended:
-    """`python -m module` in the project's folder. Raises BenchmarkError with the last it printed where it fails."""
+def run_module(module: str, *arguments: str, environment: Mapping[str, str]) -> ProcessResult:
+    """Runs `python -m module` in the project's folder. Raises BenchmarkError with its last output on failure."""
     return run([sys.executable, "-m", module, *arguments], environment)
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], stdout: int | None = None) -> Ended:
-    """Runs `command` to its end. `stdout` is a descriptor to take its output; otherwise its last line is read."""
+def run(command: Sequence[str], environment: Mapping[str, str], stdout: int | None = None) -> ProcessResult:
+    """Runs `command` to its end. `stdout` is a descriptor that receives its output; without it, the last line is
+    parsed. Raises BenchmarkError on failure."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began, clock = time.time(), time.perf_counter()
         child = subprocess.Popen(
@@ -52,12 +53,12 @@ def run(command: Sequence[str], environment: Mapping[str, str], stdout: int | No
         child.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
-        printed, complained = out.read().decode(errors="replace"), err.read().decode(errors="replace")
+        printed, errors = out.read().decode(errors="replace"), err.read().decode(errors="replace")
     if child.returncode != 0:
-        tail = "\n".join((complained or printed).strip().splitlines()[-12:])
+        tail = "\n".join((errors or printed).strip().splitlines()[-12:])
         raise BenchmarkError(f"{_name(command)} ended with {child.returncode}:\n{tail}")
     peak_mb = usage.ru_maxrss * _RSS_UNIT / 1e6
-    return Ended(wall, usage.ru_utime + usage.ru_stime, peak_mb, began, _last_object(printed))
+    return ProcessResult(wall, usage.ru_utime + usage.ru_stime, peak_mb, began, _last_object(printed))
 
 
 def _name(command: Sequence[str]) -> str:

@@ -1,22 +1,21 @@
-"""What the models add to their own SQL: a rebuild of all marts from raw rows, against the same SQL in bare DuckDB.
+"""The overhead of dbt: a rebuild of all marts from raw rows, compared with the same SQL in bare DuckDB.
 
-Ours: `dbt run --full-refresh` in a started process, as runs do it, contracts and swaps included, data tests not.
-Against: the SELECTs dbt compiled, as `create or replace table … as`, on the same file with the same memory limit and
-threads. Taken in turn; the ratio is of medians. The process's start is told beside it.
+The project: `dbt run --full-refresh` in a running process, as Dagster runs do it, with contracts and swaps but without
+data tests. The baseline: the compiled SELECTs as `create or replace table … as`, on the same file with the same memory
+limit and threads. Runs alternate; the ratio is of medians.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from benchmarks.figure import BenchmarkError, Figure, at_most, ratio_of_medians, spread
 from benchmarks.history import make_history
-from benchmarks.home import made_home, temporary_folder
+from benchmarks.home import NOW, make_home, temporary_folder
 from benchmarks.process import run_module
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Raw rows, over `days`; rebuilds of each kind."""
+    """Raw rows over `days`, and rebuilds of each kind."""
 
     rows: int
     days: int
@@ -29,15 +28,15 @@ QUICK = Sizes(rows=200_000, days=20, rounds=2)
 
 def measure(sizes: Sizes) -> tuple[Figure, ...]:
     with temporary_folder() as folder:
-        home = made_home(folder / "home")
-        make_history(home, sizes.rows, sizes.days, datetime.now(UTC))
+        home = make_home(folder / "home")
+        make_history(home, sizes.rows, sizes.days, NOW)
         ended = run_module("benchmarks.one_rebuild", str(sizes.rounds), environment=home.environment)
-    ours, bare = ended.said["dbt"], ended.said["bare"]
-    if not ended.said["same"]:
-        raise BenchmarkError("the bare statements did not leave the same rows as dbt: they are not the same work")
+    ours, bare = ended.output["dbt"], ended.output["bare"]
+    if not ended.output["same"]:
+        raise BenchmarkError("the bare statements and dbt produced different row counts, so they cannot be compared")
     return (
         Figure(
-            f"rebuild of {ended.said['models']} models from {sizes.rows:,} raw rows / bare DuckDB",
+            f"rebuild of {ended.output['models']} models from {sizes.rows:,} raw rows / bare DuckDB",
             ratio_of_medians(ours, bare),
             "×",
             at_most(1.3),

@@ -1,8 +1,8 @@
-"""A published snapshot made larger than a run could make it in a moment: more workspaces, more days.
+"""Scales up a published snapshot, with more workspaces and more days than a run could produce quickly.
 
-Made from a real one: its last whole weeks come again and again into the past, and each workspace has copies of itself
-with as many calls each, so that counts per capability grow as many times. Single interactions are copied for the last
-14 days alone: no tile of the three tabs reads older ones unless it is asked to.
+It repeats the last whole weeks of a real snapshot into the past, and copies each workspace with its calls, so that
+counts per capability grow by the number of copies. Single interactions are copied only for the last 14 days: by
+default, no tile of the three tabs reads older ones.
 """
 
 import shutil
@@ -17,7 +17,7 @@ import duckdb
 from audit_assets.warehouse.snapshot import Manifest, SnapshotFile, open_snapshot, read_manifest
 from benchmarks.figure import BenchmarkError
 
-# Tables with a row per workspace, and the columns by which copies are told apart.
+# Tables with a row per workspace, and the columns that distinguish the copies.
 _COPIED: Mapping[str, tuple[str, ...]] = {
     "ai_audit_workspace_counts": ("workspace_id",),
     "ai_audit_workspace_stats": ("workspace_id",),
@@ -29,27 +29,28 @@ _WHOLE = (
     "ai_audit_daily",
     "ai_audit_capability_stats",
     "ai_audit_capability_anomalies",
+    "ai_audit_data_quality",
     "ai_audit_error_funnel",
     "ai_audit_workspace_coverage",
 )
 _DAYS_OF_EVENTS = 14
-# Not raised with the workspaces: counts of something else.
-_SAME = ("like_day_count",)
+# Counts that do not scale with the number of workspaces.
+_UNSCALED = ("like_day_count",)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Days up to the snapshot's last one, and copies of each workspace, itself among them."""
+    """Days up to the snapshot's last day, and copies of each workspace, including the original."""
 
     days: int
     copies: int
 
 
 def scale_up(source: Path, target: Path, scale: Scale) -> None:
-    """Writes a snapshot `scale` times as large as that of `source` to the folder `target`."""
+    """Writes the snapshot of `source`, scaled by `scale`, to the folder `target`."""
     before = read_manifest(source)
     if before is None:
-        raise BenchmarkError(f"{source} holds no snapshot")
+        raise BenchmarkError(f"{source} has no snapshot")
     shutil.copytree(source, target)
     with open_snapshot(source) as connection:
         connection.execute("set enable_progress_bar = false")
@@ -59,9 +60,9 @@ def scale_up(source: Path, target: Path, scale: Scale) -> None:
 class _Scaled:
     def __init__(self, connection: duckdb.DuckDBPyConnection, before: Manifest, target: Path, scale: Scale) -> None:
         self.connection, self.before, self.target, self.scale = connection, before, target, scale
-        held = sorted({file.day for file in before.files["ai_audit_workspace_counts"] if file.day is not None})
-        self.last = held[-1]
-        self.period = len(held) // 7 * 7  # whole weeks, so that weekends stay weekends
+        published = sorted({file.day for file in before.files["ai_audit_workspace_counts"] if file.day is not None})
+        self.last = published[-1]
+        self.period = len(published) // 7 * 7  # whole weeks, so that weekends stay weekends
         if self.period == 0:
             raise BenchmarkError("a snapshot of less than a week cannot be scaled: make it with --days 15 at least")
 
@@ -84,7 +85,7 @@ class _Scaled:
         (self.target / "manifest.json").write_text(manifest.model_dump_json())
 
     def _day(self, table: str, ago: int) -> SnapshotFile:
-        """The file of the day so many days ago, made from the same day of a week that is there."""
+        """The file of the day `ago` days before the last one, built from the same weekday of the original weeks."""
         day = self.last - timedelta(days=ago)
         original = self.last - timedelta(days=ago % self.period)
         rows = f"select * from analytics.{table} where date = date '{original}'"
@@ -102,25 +103,25 @@ class _Scaled:
         return self._file(table, f"select * from ({' union all '.join(parts)}) where date >= date '{start}'", None)
 
     def _copied(self, table: str, rows: str, back: int) -> str:
-        """The query's rows so many days earlier, and as often as there are copies."""
-        told = _COPIED.get(table, ())
+        """SQL for the rows of the query `rows`, moved `back` days into the past, once per copy."""
+        copied = _COPIED.get(table, ())
         columns: list[str] = []
         for name, kind in self.before.columns[table].items():
-            if name in told:
+            if name in copied:
                 columns.append(f"case when copy = 0 then {name} else {name} || '-' || copy end as {name}")
             elif back and (kind == "DATE" or kind.startswith("TIMESTAMP")):
                 columns.append(f"cast({name} - interval {back} day as {kind}) as {name}")
-            elif not told and name.endswith("_count") and name not in _SAME and kind == "BIGINT":
+            elif not copied and name.endswith("_count") and name not in _UNSCALED and kind == "BIGINT":
                 columns.append(f"{name} * {self.scale.copies} as {name}")
             else:
                 columns.append(name)
-        copies = f"(select range as copy from range({self.scale.copies if told else 1}))"
+        copies = f"(select range as copy from range({self.scale.copies if copied else 1}))"
         return f"select {', '.join(columns)} from ({rows}) cross join {copies}"
 
     def _file(self, table: str, query: str, day: date | None) -> SnapshotFile:
         folder = f"{table}/date={day}" if day is not None else table
         path = f"{folder}/{uuid.uuid4().hex}.parquet"
         (self.target / folder).mkdir(parents=True, exist_ok=True)
-        told = self.connection.execute(f"copy ({query}) to '{self.target / path}' (format parquet, compression zstd)")
-        ((rows,),) = told.fetchall()
+        result = self.connection.execute(f"copy ({query}) to '{self.target / path}' (format parquet, compression zstd)")
+        ((rows,),) = result.fetchall()
         return SnapshotFile(path=path, day=day, rows=rows, version="scaled")

@@ -1,4 +1,4 @@
-"""`audit dev` on a private home, with what a measurement asks of it: its CPU, its GraphQL, its disk."""
+"""Runs `audit dev` on a private home, with access to its CPU usage, GraphQL API and disk usage."""
 
 import json
 import subprocess
@@ -33,56 +33,59 @@ _BACKFILL_RUNNING = {"REQUESTED", "CANCELING"}
 
 @dataclass(frozen=True)
 class Dev:
-    """A running `audit dev`: its supervisor's process, its home and log."""
+    """A running `audit dev`: the process of its supervisor, its home and its log."""
 
     supervisor: subprocess.Popen[bytes]
     home: Home
     log: Path
 
     def cpu_seconds(self) -> float:
-        """CPU so far of the whole tree, ended children included. Read twice: a child that ends between being listed
-        and being read would be missing from one of them."""
+        """The CPU seconds of the whole tree so far, including ended children. Read twice, because a child that ends
+        between listing and reading would be missing once."""
         return max(self._cpu_once(), self._cpu_once())
 
     def _cpu_once(self) -> float:
         root = psutil.Process(self.supervisor.pid)
         total = 0.0
-        for process in [*root.children(recursive=True), root]:  # parents last: they inherit what ends meanwhile
+        for process in [
+            *root.children(recursive=True),
+            root,
+        ]:  # parents last: they inherit from ended children
             with suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
                 total += times.user + times.system + times.children_user + times.children_system
         return total
 
     def memory_mb(self) -> float:
-        """Resident memory of the tree, pages that processes share counted once each (PSS)."""
+        """The resident memory of the tree in MB; shared pages count once (PSS)."""
         total = 0
         for process in psutil.Process(self.supervisor.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 total += process.memory_full_info().pss
         return total / 1e6
 
-    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        """The `data` of a GraphQL answer. Raises BenchmarkError on an error in it."""
+    def query(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The `data` of a GraphQL response. Raises BenchmarkError if the response contains an error."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.home.dagster_port}/graphql",
             json.dumps({"query": query, "variables": variables}).encode(),
             {"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                document = json.load(answer)
+            with urllib.request.urlopen(request, timeout=60) as response:
+                document = json.load(response)
         except urllib.error.HTTPError as error:
             raise BenchmarkError(
-                f"Dagster answers {error.code}: {error.read().decode(errors='replace')[:500]}"
+                f"Dagster responds {error.code}: {error.read().decode(errors='replace')[:500]}"
             ) from None
         if document.get("errors"):
             raise BenchmarkError(f"Dagster: {document['errors'][0]['message']}")
         return document["data"]
 
     def run_job(self, name: str, within: float = 300.0) -> None:
-        """Launches a job and waits for its success."""
+        """Launches a job and waits until it succeeds. Raises BenchmarkError otherwise."""
         params = {"selector": self._selector() | {"pipelineName": name}, "mode": "default", "runConfigData": {}}
-        launched = self.ask(_LAUNCH_RUN, params=params)["launchRun"]
+        launched = self.query(_LAUNCH_RUN, params=params)["launchRun"]
         if launched["__typename"] != "LaunchRunSuccess":
             raise BenchmarkError(f"{name} cannot be launched: {launched.get('message', launched['__typename'])}")
         until, status = time.monotonic() + within, ""
@@ -90,37 +93,37 @@ class Dev:
             if time.monotonic() > until:
                 raise BenchmarkError(f"{name} did not end within {within:.0f} s; see {self.log}")
             time.sleep(1)
-            status = self.ask(_RUN, id=launched["run"]["runId"])["runOrError"]["status"]
+            status = self.query(_RUN, id=launched["run"]["runId"])["runOrError"]["status"]
         if status != "SUCCESS":
             raise BenchmarkError(f"{name} ended with {status}")
 
     def start_backfill(self, partitions: list[str]) -> str:
-        """Runs the sync job again for these days, as its page in the UI does; the backfill's id."""
-        of_job = {"partitionSetName": "audit_sync_partition_set", "repositorySelector": self._selector()}
-        params = {"selector": of_job, "partitionNames": partitions}
-        launched = self.ask(_LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
+        """Launches a backfill of the sync job for these days, like the job's page in the UI. Returns its id."""
+        selector = {"partitionSetName": "audit_sync_partition_set", "repositorySelector": self._selector()}
+        params = {"selector": selector, "partitionNames": partitions}
+        launched = self.query(_LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
         if launched["__typename"] != "LaunchBackfillSuccess":
-            raise BenchmarkError(f"the backfill is refused: {launched.get('message', launched['__typename'])}")
+            raise BenchmarkError(f"the backfill cannot be launched: {launched.get('message', launched['__typename'])}")
         return launched["backfillId"]
 
     def backfill_status(self, backfill: str) -> str:
-        return self.ask(_BACKFILL, id=backfill)["partitionBackfillOrError"]["status"]
+        return self.query(_BACKFILL, id=backfill)["partitionBackfillOrError"]["status"]
 
     def backfill_runs(self, backfill: str) -> bool:
         return self.backfill_status(backfill) in _BACKFILL_RUNNING
 
     def wait_until_up(self, within: float = 120.0) -> None:
-        """Raises BenchmarkError with the log's end where the web server does not answer in time."""
+        """Raises BenchmarkError with the end of the log if the web server does not answer in time."""
         until = time.monotonic() + within
         while time.monotonic() < until and self.supervisor.poll() is None:
             with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-                self.ask("{ version }")
+                self.query("{ version }")
                 return
             time.sleep(0.5)
         raise BenchmarkError(f"`audit dev` does not answer:\n{self.log_end()}")
 
     def wait_for_rows(self, rows: int, within: float = 600.0) -> None:
-        """Raises BenchmarkError where fewer are published in time."""
+        """Waits until `rows` rows are published. Raises BenchmarkError otherwise."""
 
         def published() -> bool:
             manifest = read_manifest(self.home.snapshot_folder)
@@ -137,8 +140,8 @@ class Dev:
 
 
 @contextmanager
-def served(home: Home, folder: Path) -> Generator[Dev]:
-    """`audit dev` while the block runs; ended as by Ctrl-C, with its whole tree."""
+def run_dev(home: Home, folder: Path) -> Generator[Dev]:
+    """Runs `audit dev` while the block runs. Stops it as by Ctrl-C, with its whole tree."""
     log = folder / "dev.log"
     command = [sys.executable, "-m", "benchmarks.supervised", sys.executable, "-m", "audit_assets.cli", "dev"]
     with log.open("wb") as printed:
@@ -155,14 +158,14 @@ def served(home: Home, folder: Path) -> Generator[Dev]:
         supervisor.wait(timeout=120)
 
 
-def started(module: str, *arguments: str, home: Home) -> subprocess.Popen[bytes]:
-    """A module of ours as a process that runs until `end`."""
+def start_process(module: str, *arguments: str, home: Home) -> subprocess.Popen[bytes]:
+    """Starts a module of the project as a process, which runs until `end`."""
     command = [sys.executable, "-m", module, *arguments]
     return subprocess.Popen(command, cwd=PROJECT_ROOT, env=home.environment, stdin=subprocess.PIPE)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a process that was `started`; one that watches its input may end by itself."""
+    """Ends a process from `start_process`. Closes its input first, so that it may end by itself."""
     assert process.stdin is not None
     process.stdin.close()
     with suppress(subprocess.TimeoutExpired):
@@ -172,7 +175,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def wait(seconds: float, done: Callable[[], bool]) -> bool:
-    """Asks each second until it is `done`; False where it is not in time."""
+    """Polls `done` every second. Returns whether it became true in time."""
     until = time.monotonic() + seconds
     while not done():
         if time.monotonic() > until:
@@ -182,7 +185,7 @@ def wait(seconds: float, done: Callable[[], bool]) -> bool:
 
 
 def disk_mb(folder: Path) -> dict[str, float]:
-    """MB on disk of each entry of `folder`; a file that goes meanwhile counts nothing."""
+    """MB on disk of each entry of `folder`. Files that are deleted meanwhile do not count."""
     sizes: dict[str, float] = {}
     for entry in folder.iterdir():
         total = 0

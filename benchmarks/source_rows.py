@@ -1,8 +1,8 @@
-"""Rows in a source, made inside Postgres: quick, the same each time, of a wanted size. Not believable traffic."""
+"""Generates rows inside Postgres: fast, deterministic, of a given size. They are not realistic traffic."""
 
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import psycopg2
 import psycopg2.extensions
@@ -10,7 +10,7 @@ import psycopg2.extensions
 CAPABILITIES = 12
 WORKSPACES = 500
 
-# Fields of a row beside its two texts take about so many bytes as JSON.
+# The approximate JSON size in bytes of a row's fields without its two texts.
 _OTHER_BYTES = 300
 _TEXTS = 997
 
@@ -60,16 +60,15 @@ def _row(words: str, at: str) -> str:
 
 @dataclass(frozen=True)
 class SourceRows:
-    """What is in the source: rows, and the mean bytes of both documents of a row as JSON text."""
+    """The rows in the source: their number, and the mean bytes of both documents of a row as JSON text."""
 
     rows: int
     json_bytes: float
 
 
-def fill(url: str, rows: int, row_bytes: int, days: int, end: datetime | None = None) -> SourceRows:
-    """Empties the log table and puts `rows` of about `row_bytes` of JSON into it, evenly over `days` up to `end`
-    (UTC, default: now); vacuumed and analysed, so that nothing is left to do while the clock runs."""
-    end = end or datetime.now(UTC)
+def fill(url: str, rows: int, row_bytes: int, days: int, end: datetime) -> SourceRows:
+    """Empties the log table and inserts `rows` rows of about `row_bytes` of JSON, evenly over `days` up to `end` (UTC).
+    Vacuums and analyzes the table, so that Postgres has no work left during the measurement."""
     characters = max(1, (row_bytes - _OTHER_BYTES) // 2)
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True  # vacuum runs outside transactions
@@ -99,19 +98,22 @@ def fill(url: str, rows: int, row_bytes: int, days: int, end: datetime | None = 
 
 
 def _make_texts(cursor: psycopg2.extensions.cursor, characters: int) -> None:
-    wanted = max(2, characters // 4)  # the mean word with its blank is longer than that
+    wanted = max(2, characters // 4)  # the mean word with its space is longer than 4 characters
     known = len(_WORDS.split())
     cursor.execute(_POOL.format(texts=_TEXTS), {"words": _WORDS, "known": known, "wanted": wanted})
     cursor.execute("analyze texts")
 
 
-def add_now(cursor: psycopg2.extensions.cursor, rows: int, prefix: str, row_bytes: int = 700) -> list[str]:
-    """Inserts `rows` whose created_at is the transaction's now; the ids, which start with `prefix`. Commits nothing."""
+def add_rows(
+    cursor: psycopg2.extensions.cursor, rows: int, prefix: str, at: datetime | None = None, row_bytes: int = 700
+) -> list[str]:
+    """Inserts `rows` rows created at `at` (UTC; None: the transaction's now). Returns their ids, which start with
+    `prefix`. Does not commit."""
     characters = max(1, (row_bytes - _OTHER_BYTES) // 2)
     cursor.execute(
         f"{_INTO} select %(prefix)s || gen_random_uuid()::text, "
-        + _row("repeat(md5(n::text), 1 + %(characters)s / 32)", "now()")
+        + _row("repeat(md5(n::text), 1 + %(characters)s / 32)", "coalesce(%(at)s, transaction_timestamp())")
         + " from generate_series(1, %(rows)s::bigint) as n returning id",
-        {"prefix": prefix, "characters": characters, "rows": rows},
+        {"prefix": prefix, "characters": characters, "rows": rows, "at": at},
     )
     return [id_ for (id_,) in cursor.fetchall()]

@@ -1,7 +1,8 @@
-"""Runs a command so that no descendant's CPU is lost: `python -m benchmarks.supervised COMMAND …`, until stdin closes.
+"""Runs a command until stdin closes and counts the CPU of all its descendants: `python -m benchmarks.supervised
+COMMAND …`.
 
-Orphans come to this process instead of to init, and are waited for here. At the end the command gets SIGINT, as from
-Ctrl-C, and what is left of its tree SIGTERM, then SIGKILL; printed is the CPU of the whole tree. Linux only.
+Orphans are reparented to this process instead of init, and reaped here. At the end the command gets SIGINT, as from
+Ctrl-C, and the rest of its tree SIGTERM, then SIGKILL. Prints the CPU seconds of the whole tree. Linux only.
 """
 
 import ctypes
@@ -18,7 +19,7 @@ from contextlib import suppress
 import psutil
 
 _PR_SET_CHILD_SUBREAPER = 36
-_PATIENCE_SECONDS = {signal.SIGINT: 45.0, signal.SIGTERM: 10.0, signal.SIGKILL: 10.0}
+_TIMEOUT_SECONDS = {signal.SIGINT: 45.0, signal.SIGTERM: 10.0, signal.SIGKILL: 10.0}
 
 
 def main() -> None:
@@ -28,11 +29,11 @@ def main() -> None:
     while not select.select([sys.stdin], [], [], 0.2)[0]:
         if not _reaped():
             break
-    for number, patience in _PATIENCE_SECONDS.items():
+    for number, timeout in _TIMEOUT_SECONDS.items():
         for pid in [child.pid] if number == signal.SIGINT else _left():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
-        until = time.monotonic() + patience
+        until = time.monotonic() + timeout
         while _reaped() and time.monotonic() < until:
             time.sleep(0.1)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -45,7 +46,7 @@ def _default_signals() -> None:
 
 
 def _reaped() -> bool:
-    """Waits for whatever has ended; whether any child is left."""
+    """Reaps ended children. Returns whether any child is left."""
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)

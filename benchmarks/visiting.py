@@ -1,7 +1,7 @@
-"""A browser that visits the dashboards as a person does for the first time, and what each visit took.
+"""Measures first visits of the dashboards in a browser.
 
-Chromium with an empty profile, a new one for each visit, so that no script is kept from the visit before. The clock is
-the page's own, from the request for it to the frame after its last tile is drawn.
+Uses Chromium with a new, empty profile for each visit, so that nothing is cached. Times are measured by the page's own
+clock, from its request to the frame after its last tile is drawn.
 """
 
 from collections.abc import Generator
@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from audit_assets.dashboards.chromium import ARGUMENTS, PAINTED, PAINTED_IN_SIGHT, ChromiumError, find_chromium
+from audit_assets.dashboards.capture import ARGUMENTS, PAINTED, PAINTED_IN_SIGHT, ChromiumError, find_chromium
 from benchmarks.figure import BenchmarkError
 
 WIDTH, HEIGHT = 1440, 1000
 _WITHIN = 60_000  # ms
 
-# The frame after the one in which the last tile was there has been shown; likewise the last tile in sight.
+# Records when the frame after the one with the last tile has been shown, and likewise for the last visible tile.
 _CLOCK = f"""(() => {{
   const shown = (name) => requestAnimationFrame(() => setTimeout(() => {{ window[name] ??= performance.now(); }}));
   const look = () => {{
@@ -26,8 +26,8 @@ _CLOCK = f"""(() => {{
   requestAnimationFrame(look);
 }})();"""
 
-# From a click on a link of a filter to the frame of the last change to the page. The age of the data, which counts
-# seconds, is none.
+# From a click on a filter link to the frame of the last change to the page, ignoring the age of the data, which updates
+# every second.
 _CHANGE = f"""async (href) => {{
   const link = [...document.querySelectorAll("details.filter a")].find((one) => one.getAttribute("href") === href);
   const begun = performance.now();
@@ -59,12 +59,13 @@ _TIMES = """() => performance.getEntriesByType("resource").concat(performance.ge
 
 @dataclass(frozen=True)
 class Visit:
-    """Milliseconds to painted, of the server for the page's content, of CPU for scripts and layout; bytes as sent."""
+    """The times of a visit in milliseconds: until painted, of the server for the page's content, and of CPU for scripts
+    and layout. `wire` is in bytes as sent."""
 
     painted: float
-    seen: float  # what is in sight without scrolling
+    seen: float  # until everything visible without scrolling was painted
     server: float
-    asked_at: float  # when the page's content was asked for: all scripts had run
+    asked_at: float  # when the page's content was requested, after all scripts had run
     answered_at: float
     script: float
     layout: float
@@ -75,7 +76,7 @@ class Visit:
 
 @dataclass(frozen=True)
 class Change:
-    """Milliseconds from the click to the last change, and of the server."""
+    """Milliseconds from the click to the last change, and milliseconds of the server."""
 
     painted: float
     server: float
@@ -92,7 +93,9 @@ def _page() -> Generator[Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
         try:
-            page = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}).new_page()
+            # Waiting evaluates strings in the page, which its content security policy would forbid.
+            context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, bypass_csp=True)
+            page = context.new_page()
             page.set_default_timeout(_WITHIN)
             yield page
         finally:
@@ -100,19 +103,19 @@ def _page() -> Generator[Any]:
 
 
 def visit(url: str) -> Visit:
-    """The first visit of a new browser to `url`."""
+    """Measures the first visit of a new browser to `url`."""
     with _page() as page:
         session = page.context.new_cdp_session(page)
         session.send("Network.enable")
-        # CPU of the page's own thread: what else the machine does is not in it.
+        # CPU of the page's own thread only.
         session.send("Performance.enable", {"timeDomain": "threadTicks"})
         addresses: dict[str, str] = {}
         sizes: dict[str, int] = {}
         session.on(
-            "Network.requestWillBeSent", lambda told: addresses.update({told["requestId"]: told["request"]["url"]})
+            "Network.requestWillBeSent", lambda event: addresses.update({event["requestId"]: event["request"]["url"]})
         )
         session.on(
-            "Network.loadingFinished", lambda told: sizes.update({told["requestId"]: int(told["encodedDataLength"])})
+            "Network.loadingFinished", lambda event: sizes.update({event["requestId"]: int(event["encodedDataLength"])})
         )
         page.add_init_script(_CLOCK)
         page.goto(url)
@@ -138,7 +141,8 @@ def visit(url: str) -> Visit:
 
 
 def changes(url: str, rounds: int) -> list[Change]:
-    """A capability chosen on the page at `url`, each time another, from the click on it. Each choice is taken back."""
+    """Measures the choice of a capability in the filter of the page at `url`, `rounds` times with different ones. Each
+    choice is reverted."""
     taken: list[Change] = []
     with _page() as page:
         page.add_init_script(_CLOCK)
@@ -152,11 +156,11 @@ def changes(url: str, rounds: int) -> list[Change]:
             )
             if not hrefs:
                 raise BenchmarkError(f"{url} offers no capability to choose")
-            told = page.evaluate(_CHANGE, hrefs[number % len(hrefs)])
-            if told is None:
-                raise BenchmarkError(f"{url} is not whole {_WITHIN // 1000} s after a click on a filter")
-            taken.append(Change(*told))
+            change = page.evaluate(_CHANGE, hrefs[number % len(hrefs)])
+            if change is None:
+                raise BenchmarkError(f"{url} is incomplete {_WITHIN // 1000} s after a click on a filter")
+            taken.append(Change(*change))
             back = page.get_attribute("details.filter a[aria-checked='true']", "href")
             if page.evaluate(_CHANGE, back) is None:
-                raise BenchmarkError(f"{url} does not take a filter back")
+                raise BenchmarkError(f"{url} does not revert a filter")
     return taken

@@ -1,7 +1,7 @@
-"""A reader like any dashboard: `python -m benchmarks.watching SNAPSHOT_FOLDER SINCE_DAY FILE`, until its stdin closes.
+"""Reads the published snapshot like a dashboard, until stdin closes: `python -m benchmarks.watching SNAPSHOT_FOLDER
+SINCE_DAY FILE`.
 
-Looks at the published snapshot each second. FILE gets a line a live row: its id and the epoch seconds of the look that
-first found it.
+It reads every second. FILE gets one line per live row: its id and the epoch seconds of the read that first found it.
 """
 
 import select

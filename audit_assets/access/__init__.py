@@ -1,1 +1,1 @@
-"""Access as code: who may read what of the warehouse, from YAML to the grants, policies and tags that say so."""
+"""Access as code: YAML files say who may read what, and become grants, row policies and policy tags."""

@@ -1,17 +1,17 @@
-"""A change of access as a value: what is done, to what, and in words who gains or loses what."""
+"""A change of access as a value: the action, its target, and a summary of who gains or loses what."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from audit_assets.warehouse.access import MASKED_READER, RAW_READER, AccessPlane, DatasetAccess
+from audit_assets.warehouse.access import MASKED_READER, RAW_READER, DatasetAccess
 
 Effect = Literal["opens", "narrows", "keeps"]
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement of SQL."""
+    """One SQL statement."""
 
     sql: str
 
@@ -22,7 +22,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class DatasetList:
-    """A change of a dataset's own list, which SQL has no words for where views are let in."""
+    """A change of a dataset's access list. SQL has no statement that authorizes a view on a dataset."""
 
     dataset: str
     add: DatasetAccess = field(default_factory=DatasetAccess)
@@ -39,7 +39,7 @@ class DatasetList:
 
 @dataclass(frozen=True, slots=True)
 class TagReaders:
-    """A policy tag, made where it is absent, and exactly who sees raw values."""
+    """Sets exactly who sees raw values of a policy tag, and creates the tag if it is missing."""
 
     taxonomy: str
     tag: str
@@ -48,13 +48,13 @@ class TagReaders:
 
     @property
     def text(self) -> str:
-        held = _held(RAW_READER, self.principals)
-        return f"-- policyTags.setIamPolicy {self.taxonomy} / {self.tag}, exactly:{held}"
+        members = _member_lines(RAW_READER, self.principals)
+        return f"-- policyTags.setIamPolicy {self.taxonomy} / {self.tag}, exactly:{members}"
 
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """How values of a tag are masked, and exactly for whom. None takes the mask away."""
+    """Sets how values of a tag are masked, and exactly for whom. None removes the mask."""
 
     taxonomy: str
     tag: str
@@ -65,13 +65,13 @@ class Mask:
     def text(self) -> str:
         if self.by is None:
             return f"-- dataPolicies.delete {self.taxonomy} / {self.tag}"
-        held = _held(MASKED_READER, self.principals)
-        return f"-- dataPolicies {self.taxonomy} / {self.tag}: {self.by}, exactly:{held}"
+        members = _member_lines(MASKED_READER, self.principals)
+        return f"-- dataPolicies {self.taxonomy} / {self.tag}: {self.by}, exactly:{members}"
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnTags:
-    """The tags of a table's columns; None takes one away."""
+    """Sets the tags of a table's columns; None removes a column's tag."""
 
     taxonomy: str
     dataset: str
@@ -89,28 +89,13 @@ Action = Statement | DatasetList | TagReaders | Mask | ColumnTags
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One step. `target` is what it is about; `said` who gains or loses what."""
+    """One step. `target` is the object that changes; `summary` says who gains or loses what."""
 
     effect: Effect
     target: str
-    said: str
+    summary: str
     action: Action
 
 
-def _held(role: str, principals: Collection[str]) -> str:
-    return "".join(f"\n--   {role} {one}" for one in sorted(principals))
-
-
-def carry_out(action: Action, plane: AccessPlane) -> None:
-    """Does it. Raises WarehouseError."""
-    match action:
-        case Statement(sql):
-            plane.run(sql)
-        case DatasetList(dataset, add, remove):
-            plane.change_dataset(dataset, add, remove)
-        case TagReaders(taxonomy, tag, description, principals):
-            plane.set_tag_readers(taxonomy, tag, description, principals)
-        case Mask(taxonomy, tag, by, principals):
-            plane.set_mask(taxonomy, tag, by, principals)
-        case ColumnTags(taxonomy, dataset, table, tags):
-            plane.set_column_tags(taxonomy, dataset, table, tags)
+def _member_lines(role: str, principals: Collection[str]) -> str:
+    return "".join(f"\n--   {role} {principal}" for principal in sorted(principals))

@@ -1,4 +1,4 @@
-"""The files of observability/access to one Policy: every error names the file, the line, the field and the mend."""
+"""Reads the files of observability/access into one Policy. Every error names file, line, field and fix."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,11 +6,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from audit_assets.access.misfits import Catalog, Misfit, misfits
+from audit_assets.access.cross_checks import Catalog, Violation, violations
 from audit_assets.access.model import Columns, Dashboards, Grants, Groups, Policy, RowPolicies, Views
-from audit_assets.rules.complaints import complaints, dotted
-from audit_assets.rules.document import Document, DocumentError, read_document
-from audit_assets.rules.model import Problem
+from audit_assets.config.validation import Problem, dotted, validation_errors
+from audit_assets.config.yaml_files import Document, DocumentError, read_document, unread_files
 
 FILES = ("groups", "grants", "views", "rows", "columns", "dashboards")
 PLACEHOLDERS = ("@example.com", "@example-project.iam.gserviceaccount.com")
@@ -19,7 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class AccessFileError(Exception):
-    """Access that cannot be given as written. One problem a line: file, line, field and mend."""
+    """Invalid access files. One problem per line: file, line, field and fix."""
 
 
 def load_policy(folder: Path, catalog: Catalog) -> Policy:
@@ -33,7 +32,10 @@ def load_policy(folder: Path, catalog: Catalog) -> Policy:
         columns=_read(folder, "columns", Columns, documents),
         dashboards=_read(folder, "dashboards", Dashboards, documents),
     )
-    problems = [_problem(documents, misfit) for misfit in misfits(policy, catalog)]
+    unread = unread_files(folder, [f"{name}.yaml" for name in FILES])
+    if unread:
+        raise AccessFileError("\n".join(unread))
+    problems = [_problem(documents, violation) for violation in violations(policy, catalog)]
     if problems:
         ordered = sorted(problems, key=lambda problem: (FILES.index(Path(problem.file).stem), problem.line))
         raise AccessFileError("\n".join(map(str, ordered)))
@@ -41,20 +43,23 @@ def load_policy(folder: Path, catalog: Catalog) -> Policy:
 
 
 def placeholders(folder: Path, policy: Policy) -> Iterator[Problem]:
-    """Principals that stand for those of a real organisation: fit to be reviewed, not to be applied."""
+    """Placeholder principals, to be replaced by real ones: they can be reviewed, but not applied."""
     document = read_document((folder / "groups.yaml").read_bytes())
     for kind, groups in (("groups", policy.groups.groups), ("writers", policy.groups.writers)):
         for name, group in groups.items():
             for number, principal in enumerate(group.principals):
                 if principal.endswith(PLACEHOLDERS):
                     place = (kind, name, "principals", number)
-                    said = f"{principal} stands for yours; write the address of your own"
-                    yield Problem("groups.yaml", document.line(place), dotted(place), said)
+                    message = f"{principal} is a placeholder; replace it by your own address"
+                    yield Problem("groups.yaml", document.line(place), dotted(place), message)
 
 
-def _problem(documents: dict[str, Document], misfit: Misfit) -> Problem:
+def _problem(documents: dict[str, Document], violation: Violation) -> Problem:
     return Problem(
-        f"{misfit.file}.yaml", documents[misfit.file].line(misfit.place), dotted(misfit.place), misfit.message
+        f"{violation.file}.yaml",
+        documents[violation.file].line(violation.place),
+        dotted(violation.place),
+        violation.message,
     )
 
 
@@ -68,4 +73,6 @@ def _read(folder: Path, name: str, model: type[M], documents: dict[str, Document
     except DocumentError as error:
         raise AccessFileError(str(Problem(path.name, error.line, error.field, error.message))) from None
     except ValidationError as error:
-        raise AccessFileError("\n".join(map(str, complaints(path.name, documents[name], model, error)))) from None
+        raise AccessFileError(
+            "\n".join(map(str, validation_errors(path.name, documents[name], model, error)))
+        ) from None

@@ -8,11 +8,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from audit_assets.rules.model import Line, Prose
 
-# IAM folds the case of addresses: written in lower case they compare as they are.
+# IAM ignores the case of addresses. In lower case they can be compared as they are.
 Principal = Annotated[
     str, StringConstraints(pattern=r"^((user|group|serviceAccount):[a-z0-9._+-]+@[a-z0-9.-]+|domain:[a-z0-9.-]+)$")
 ]
-Former = Annotated[
+FormerPrincipal = Annotated[
     str,
     StringConstraints(
         pattern=r"^((user|group|serviceAccount):[a-z0-9._+-]+@[a-z0-9.-]+|domain:[a-z0-9.-]+"
@@ -21,14 +21,14 @@ Former = Annotated[
 ]
 GroupName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,127}$")]
-Which = Literal["warehouse", "views"]
+DatasetRole = Literal["warehouse", "views"]
 Masking = Literal["SHA256", "ALWAYS_NULL", "DEFAULT_MASKING_VALUE", "LAST_FOUR_CHARACTERS"]
 Page = Literal["overview", "capability", "workspace"]
 
 EVERY_ROW = "true"
-# `filter: true` is a boolean in YAML and a condition to us.
+# `filter: true` is a boolean in YAML; here it is a SQL condition.
 Filter = Annotated[Prose, BeforeValidator(lambda given: EVERY_ROW if given is True else given)]
-# A policy of rows is known for ours by its name, so that one whose YAML is gone can be taken back.
+# The prefix marks our row policies, so that one whose YAML was deleted can be dropped.
 PREFIX = "ai_audit_"
 
 
@@ -37,7 +37,7 @@ class _Frozen(BaseModel):
 
 
 class Group(_Frozen):
-    """People or accounts that may do the same."""
+    """People or accounts with the same access."""
 
     description: Prose = Field(description="who they are")
     principals: tuple[Principal, ...] = Field(
@@ -50,18 +50,18 @@ class Groups(_Frozen):
 
     groups: Mapping[GroupName, Group] = Field(min_length=1, description="readers by name")
     writers: Mapping[GroupName, Group] = Field(
-        min_length=1, description="the accounts that sync and build; policies of rows and columns hold for them too"
+        min_length=1, description="the accounts that sync and build; row policies and column tags apply to them too"
     )
-    former: tuple[Former, ...] = Field(
-        default=(), description="principals that could read once and shall not: what they hold is taken back"
+    former: tuple[FormerPrincipal, ...] = Field(
+        default=(), description="principals that must no longer read: their access is revoked"
     )
 
 
 class Read(_Frozen):
-    """What a group reads."""
+    """What a group may read."""
 
-    why: Prose = Field(description="what it reads that for")
-    datasets: tuple[Which, ...] = Field(default=(), description="whole datasets: warehouse, views")
+    why: Prose = Field(description="why the group reads it")
+    datasets: tuple[DatasetRole, ...] = Field(default=(), description="whole datasets: warehouse, views")
     tables: tuple[Identifier, ...] = Field(default=(), description="tables of the warehouse")
     views: tuple[Identifier, ...] = Field(default=(), description="views of views.yaml")
 
@@ -73,23 +73,23 @@ class Grants(_Frozen):
 
 
 class View(_Frozen):
-    """An authorised view: part of one table, for readers who may not read the table."""
+    """An authorized view: part of one table, for readers who may not read the table."""
 
     description: Prose = Field(description="what a row is")
     of: Identifier = Field(description="the table it reads")
-    columns: tuple[Identifier, ...] = Field(default=(), description="columns taken as they are")
+    columns: tuple[Identifier, ...] = Field(default=(), description="columns that are passed through unchanged")
     computed: Mapping[Identifier, Prose] = Field(default={}, description="column to SQL expression")
-    where: Prose | None = Field(default=None, description="a SQL condition; every row, where it is left out")
+    where: Prose | None = Field(default=None, description="a SQL condition; every row if omitted")
 
 
 class Views(_Frozen):
     """views.yaml."""
 
-    views: Mapping[Identifier, View] = Field(default={}, description="authorised views by name")
+    views: Mapping[Identifier, View] = Field(default={}, description="authorized views by name")
 
 
 class RowPolicy(_Frozen):
-    """Rows that some may see. Who is in several policies sees what any of them shows."""
+    """The rows that some groups may see. A group in several policies sees the rows of all of them."""
 
     why: Prose = Field(description="why these rows")
     to: tuple[GroupName, ...] = Field(min_length=1, description="groups and writers")
@@ -109,18 +109,18 @@ class RowPolicies(_Frozen):
 
 
 class Masked(_Frozen):
-    """Who sees something else in a value's place."""
+    """Groups that see masked values."""
 
     to: tuple[GroupName, ...] = Field(min_length=1, description="groups")
     by: Masking = Field(description="SHA256, ALWAYS_NULL, DEFAULT_MASKING_VALUE or LAST_FOUR_CHARACTERS")
 
 
 class Tag(_Frozen):
-    """A kind of column, and who sees its values."""
+    """A policy tag: a kind of column, and who sees its values."""
 
     description: Prose = Field(description="what the columns have in common")
     raw: tuple[GroupName, ...] = Field(min_length=1, description="groups and writers that see the values")
-    masked: Masked | None = Field(default=None, description="groups that see something in their place")
+    masked: Masked | None = Field(default=None, description="groups that see masked values instead")
     denied: tuple[GroupName, ...] = Field(
         default=(), description="groups that read the table but whose queries must leave these columns out"
     )
@@ -135,22 +135,22 @@ class Columns(_Frozen):
 
 
 class Folder(_Frozen):
-    """A folder of dashboards in Looker, a collection in Metabase."""
+    """A folder of dashboards: a folder in Looker, a collection in Metabase."""
 
     folder: Line = Field(description="its path")
     pages: tuple[Page, ...] = Field(min_length=1, description="overview, capability, workspace")
-    view: tuple[GroupName, ...] = Field(min_length=1, description="groups that may look")
+    view: tuple[GroupName, ...] = Field(min_length=1, description="groups that may view it")
 
 
 class Dashboards(_Frozen):
     """dashboards.yaml."""
 
-    folders: tuple[Folder, ...] = Field(min_length=1, description="folders and who may look")
+    folders: tuple[Folder, ...] = Field(min_length=1, description="folders and who may view them")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All of it, checked: the files fit one another and the tables."""
+    """The whole policy, checked: the files are consistent with one another and with the tables."""
 
     groups: Groups
     grants: Grants
@@ -160,17 +160,17 @@ class Policy:
     dashboards: Dashboards
 
     def principals(self, names: Iterable[str]) -> frozenset[str]:
-        """The principals of those groups and writers."""
+        """The principals of the groups and writers `names`."""
         known = {**self.groups.groups, **self.groups.writers}
         return frozenset(principal for name in names for principal in known[name].principals)
 
     @property
-    def managed(self) -> frozenset[str]:
-        """Every principal the YAML names. What others hold is not ours to take."""
+    def managed_principals(self) -> frozenset[str]:
+        """Every principal the YAML names. Access of other principals is never revoked."""
         return self.principals([*self.groups.groups, *self.groups.writers]) | frozenset(self.groups.former)
 
-    def called(self, principal: str) -> str:
-        """The group's name for a principal, with the principal itself."""
+    def display_name(self, principal: str) -> str:
+        """A principal with the names of its groups, for messages."""
         known = {**self.groups.groups, **self.groups.writers}
         names = [name for name, group in known.items() if principal in group.principals]
         return f"{', '.join(names)} ({principal})" if names else principal
@@ -178,7 +178,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Datasets:
-    """Where the warehouse is: project, its dataset, and the location of both."""
+    """The project, the warehouse's dataset and its location."""
 
     project: str
     dataset: str
@@ -186,12 +186,12 @@ class Datasets:
 
     @property
     def views(self) -> str:
-        """The dataset of the authorised views, beside the warehouse's."""
+        """The dataset of the authorized views."""
         return f"{self.dataset}_views"
 
-    def which(self, which: Which) -> str:
-        return self.dataset if which == "warehouse" else self.views
+    def dataset_name(self, role: DatasetRole) -> str:
+        return self.dataset if role == "warehouse" else self.views
 
     def path(self, dataset: str, name: str) -> str:
-        """A table's or view's name as SQL has it."""
+        """The full name of a table or view in SQL."""
         return f"`{self.project}.{dataset}.{name}`"

@@ -1,1 +1,1 @@
-"""Telling people: what a finding looks like where it is read."""
+"""From the findings of a rule to a message: the ledger, what is queued, its delivery, and one client per channel."""

@@ -1,1 +1,1 @@
-"""The `audit` command: a thin face over the other packages, grouped as `audit --help` shows it."""
+"""The `audit` command: a thin layer over the other packages, in the groups that `audit --help` shows."""

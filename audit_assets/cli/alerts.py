@@ -1,8 +1,8 @@
-"""`audit alerts`: the ledger read, silenced, delivered and mended by hand."""
+"""`audit alerts`: list alerts, manage silences, deliver and retry by hand."""
 
 import getpass
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -10,27 +10,30 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select
 from sqlalchemy.engine import Connection
 
-from audit_assets.alerting import silences
-from audit_assets.alerting.deliverer import waiting
-from audit_assets.alerting.ledger import Ledger, alerts, deliveries, events, open_ledger
-from audit_assets.alerting.outside_text import shown
-from audit_assets.alerting.silences import Silence
-from audit_assets.cli.delivering import deliver_due, read_back_due
+from audit_assets.alerting.delivery import outbox, silences
+from audit_assets.alerting.delivery.deliverer import count_waiting
+from audit_assets.alerting.delivery.silences import Silence
+from audit_assets.alerting.delivery.watchdog import NEVER_EVALUATED
+from audit_assets.alerting.ledger.store import last_evaluated_at
+from audit_assets.alerting.ledger.tables import Ledger, alerts, deliveries, events, open_ledger
+from audit_assets.cli.clock import now_utc
+from audit_assets.cli.deliver import deliver_due, read_back_due
 from audit_assets.cli.drill_record import list_drills
-from audit_assets.cli.screen import FAILED, AsJson, err, figures_table, out, print_json, told
+from audit_assets.cli.output import FAILED, AsJson, err, figures_table, format_value, out, print_json
+from audit_assets.config.durations import parse_duration
+from audit_assets.config.validation import did_you_mean
 from audit_assets.ingest.windows import WindowError
-from audit_assets.rules.durations import parse_duration
 from audit_assets.rules.load import load_rules
-from audit_assets.rules.spelling import did_you_mean
 from audit_assets.settings import read_settings
+from audit_assets.text.sanitize import escape
 
 _LISTED = 50
 _STATES = {"firing": "bold red", "recovering": "yellow", "resolved": "green"}
 
-alerts_app = typer.Typer(help="What fired, who was told, and what is silenced.", no_args_is_help=True)
+alerts_app = typer.Typer(help="Alerts, their notifications, and silences.", no_args_is_help=True)
 alerts_app.command("drills")(list_drills)
 
 
@@ -39,59 +42,82 @@ def list_alerts(
     everything: Annotated[bool, typer.Option("--all", help="Resolved ones too, the newest 50.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Open episodes, newest first, silences in force and planned, and what waits to be delivered."""
-    now = datetime.now(UTC)
+    """List open episodes (newest first), active and planned silences, and deliveries that are waiting. Exits 1 if no
+    rule has been judged yet: it is then unknown whether an alert should be open."""
+    now = now_utc()
     with _ledger() as ledger, ledger.transaction() as connection:
         chosen = select(alerts).order_by(alerts.c.opened_at.desc(), alerts.c.key).limit(_LISTED)
         if not everything:
             chosen = chosen.where(alerts.c.resolved_at.is_(None))
         found = [_alert(row) for row in connection.execute(chosen)]
-        quiet = silences.silences_at(connection, now, planned=True)
-        left = waiting(connection)
+        active = silences.silences_at(connection, now, planned=True)
+        left = count_waiting(connection)
+        judged_at = last_evaluated_at(connection, now)
+    is_unknown = judged_at is None and not found
     if as_json:
-        listed = [{name: getattr(one, name) for name in Silence.__dataclass_fields__} for one in quiet]
-        print_json({"alerts": found, "silences": listed, "waiting": left})
-        return
+        listed = [{name: getattr(silence, name) for name in Silence.__dataclass_fields__} for silence in active]
+        print_json({"alerts": found, "silences": listed, "waiting": left, "judged_at": judged_at})
+    else:
+        _print_alerts(found, active, left, now, everything, is_unknown)
+    if is_unknown:
+        raise typer.Exit(FAILED)
+
+
+def _print_alerts(
+    found: list[dict[str, Any]],
+    active: Sequence[Silence],
+    left: Mapping[str, int],
+    now: datetime,
+    everything: bool,
+    is_unknown: bool,
+) -> None:
     if found:
         out.print(_table(found))
+    elif is_unknown:
+        out.print(f"{NEVER_EVALUATED.capitalize()}.", soft_wrap=True)
     else:
-        out.print("Nothing is open." if not everything else "Nothing has fired yet.")
-    for one in quiet:
-        which = ", ".join(filter(None, (one.rule_id, one.capability and shown(one.capability), one.environment)))
-        when = f"until {told(one.ends_at)}" if one.starts_at <= now else f"{told(one.starts_at)} to {told(one.ends_at)}"
-        out.print(
-            f"silence {one.id}: {which} {when}, by {one.created_by}: {shown(one.reason)}", markup=False, soft_wrap=True
-        )
+        out.print("No alert is open." if not everything else "No alert has fired yet.")
+    for silence in active:
+        capability = silence.capability and escape(silence.capability)
+        which = ", ".join(filter(None, (silence.rule_id, capability, silence.environment)))
+        until = format_value(silence.ends_at)
+        when = f"until {until}" if silence.starts_at <= now else f"{format_value(silence.starts_at)} to {until}"
+        line = f"silence {silence.id}: {which} {when}, by {silence.created_by}: {escape(silence.reason)}"
+        out.print(line, markup=False, soft_wrap=True)
     if left:
         err.print("waiting: " + ", ".join(f"{number} {status}" for status, number in sorted(left.items())))
 
 
 @alerts_app.command("show")
 def show(
-    alert: Annotated[str, typer.Argument(metavar="ID", help="A key, or its end.")], as_json: AsJson = False
+    alert: Annotated[str, typer.Argument(metavar="ID", help="An alert key, or the end of one.")],
+    as_json: AsJson = False,
 ) -> None:
-    """One episode: its figures, what happened to it, and what was sent to whom."""
+    """Show an episode: its figures, its events and its deliveries."""
     with _ledger() as ledger, ledger.transaction() as connection:
         row = alert_row(connection, alert)
         happened = connection.execute(select(events).where(events.c.key == row.key).order_by(events.c.id)).all()
         mine = or_(deliveries.c.alert_key == row.key, deliveries.c.group_key == row.group_key)
         sent = connection.execute(select(deliveries).where(mine).order_by(deliveries.c.seq)).all()
-    sent = [one for one in sent if one.alert_key in (None, row.key)]
+    sent = [delivery for delivery in sent if delivery.alert_key in (None, row.key)]
     if as_json:
         print_json({
             **_alert(row),
-            "events": [{"at": one.at, "kind": one.kind, "said": one.said, "run_id": one.run_id} for one in happened],
-            "deliveries": [_delivery(one) for one in sent],
+            "events": [
+                {"at": event.at, "kind": event.kind, "said": event.said, "run_id": event.run_id} for event in happened
+            ],
+            "deliveries": [_delivery(delivery) for delivery in sent],
         })  # fmt: skip
         return
-    out.print(figures_table({name: _shown(value) for name, value in _alert(row).items()}))
-    for one in happened:
-        said, run = f": {one.said}" if one.said else "", f"  run {one.run_id}" if one.run_id else ""
-        out.print(f"{told(one.at)}  {one.kind}{said}{run}", markup=False, soft_wrap=True)
-    for one in sent:
-        tries = f" after {one.attempts} attempts" if one.attempts > 1 else ""
-        said = f": {one.said}" if one.said and one.status != "sent" else ""
-        out.print(f"{one.action} to {one.target}: {one.status}{tries}{said}", markup=False, soft_wrap=True)
+    out.print(figures_table({name: _display(value) for name, value in _alert(row).items()}))
+    for event in happened:
+        detail, run = f": {event.said}" if event.said else "", f"  run {event.run_id}" if event.run_id else ""
+        out.print(f"{format_value(event.at)}  {event.kind}{detail}{run}", markup=False, soft_wrap=True)
+    for delivery in sent:
+        tries = f" after {delivery.attempts} attempts" if delivery.attempts > 1 else ""
+        detail = f": {delivery.said}" if delivery.said and delivery.status != "sent" else ""
+        line = f"{delivery.action} to {delivery.target}: {delivery.status}{tries}{detail}"
+        out.print(line, markup=False, soft_wrap=True)
 
 
 @alerts_app.command("silence")
@@ -100,70 +126,72 @@ def silence(
     capability: Annotated[str | None, typer.Option(help="A capability.")] = None,
     environment: Annotated[str | None, typer.Option(help="live, or sim for drills.")] = None,
     length: Annotated[str, typer.Option("--for", help="How long: 30m, 2h, 3d.")] = "1h",
-    start: Annotated[str | None, typer.Option("--from", help="When, as 2026-11-01T08:00Z. Default: now.")] = None,
-    reason: Annotated[str, typer.Option(help="Why, for whoever finds it.")] = "",
+    start: Annotated[str | None, typer.Option("--from", help="Start, as 2026-11-01T08:00Z. Default: now.")] = None,
+    reason: Annotated[str, typer.Option(help="Reason, shown with the silence.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Tell nobody of what opens meanwhile. What still fires afterwards is told then; with --from, a planned window."""
+    """Suppress notifications of alerts that open during the silence. Alerts that still fire when it ends are then
+    delivered. With --from, plan a maintenance window."""
     if rule is not None:
         ids = load_rules(read_settings().rules_folder).ids
         if rule not in ids:
             raise WindowError(f"{rule}: no such rule{did_you_mean(rule, ids)}")
-    now = datetime.now(UTC)
+    now = now_utc()
     begins = _moment(start) if start else now
     try:
         ends = begins + parse_duration(length)
     except ValueError as error:
         raise WindowError(f"--for: {error}") from None
-    asked = Silence(0, rule, capability, environment, begins, ends, reason, getpass.getuser())
+    requested = Silence(0, rule, capability, environment, begins, ends, reason, getpass.getuser())
     with _ledger() as ledger, ledger.transaction() as connection:
-        made = silences.silence(connection, asked, now)
+        created = silences.silence(connection, requested, now)
     if as_json:
-        print_json({"id": made, "starts_at": begins, "ends_at": ends})
+        print_json({"id": created, "starts_at": begins, "ends_at": ends})
     else:
-        out.print(f"silence {made}, {told(begins)} to {told(ends)}; `audit alerts unsilence {made}` ends it")
+        span = f"{format_value(begins)} to {format_value(ends)}"
+        out.print(f"silence {created}, {span}; `audit alerts unsilence {created}` ends it")
 
 
 @alerts_app.command("unsilence")
-def unsilence(silence_id: Annotated[int, typer.Argument(metavar="ID", help="The number of a silence.")]) -> None:
-    """End a silence now. What still fires is told by the next delivering."""
+def unsilence(silence_id: Annotated[int, typer.Argument(metavar="ID", help="The id of a silence.")]) -> None:
+    """End a silence now. The next delivery run notifies of alerts that still fire."""
     with _ledger() as ledger, ledger.transaction() as connection:
-        silences.unsilence(connection, silence_id, datetime.now(UTC))
-    out.print(f"silence {silence_id} is over")
+        silences.unsilence(connection, silence_id, now_utc())
+    out.print(f"silence {silence_id} has ended")
 
 
 @alerts_app.command("deliver")
 def deliver(
-    seconds: Annotated[int, typer.Option(min=1, help="How long to go on at most.")] = 40, as_json: AsJson = False
+    seconds: Annotated[int, typer.Option(min=1, help="Time limit in seconds.")] = 40, as_json: AsJson = False
 ) -> None:
-    """Send what is due and read back who took it, as the sensor does; for places without Dagster, from cron. Exits 1
-    where something was given up or a provider takes nothing."""
-    settings, until = read_settings(), datetime.now(UTC) + timedelta(seconds=seconds)
+    """Send due deliveries and read acknowledgements, as the sensor does. Use it from cron where Dagster does not run.
+    Exits 1 if a delivery was given up or a provider accepts none."""
+    settings, until = read_settings(), now_utc() + timedelta(seconds=seconds)
     done, left = deliver_due(settings, Console(width=100, stderr=as_json), timedelta(seconds=seconds))
     read = read_back_due(settings, until)
-    counted = {"sent": done.sent, "to_try_again": done.again, "held": done.held, "parked": done.parked}
+    counted = {"sent": done.sent, "to_try_again": done.retried, "held": done.suppressed, "parked": done.parked}
     counted |= {"given_up": done.dead, "acknowledged": read.acknowledged}
     if as_json:
-        print_json({**counted, "waiting": left, "acknowledgements_trouble": read.trouble})
+        print_json({**counted, "waiting": left, "acknowledgements_trouble": read.error})
     else:
         out.print(", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counted.items()))
-        if read.trouble is not None:
-            err.print(read.said, markup=False, soft_wrap=True)
+        if read.error is not None:
+            err.print(read.summary, markup=False, soft_wrap=True)
     if done.parked or done.dead:
         raise typer.Exit(FAILED)
 
 
 @alerts_app.command("retry")
 def retry(as_json: AsJson = False) -> None:
-    """Put what was given up, or waits for a mended token, back in line now."""
+    """Queue again the deliveries that were given up or parked (for example until a token is fixed) and still apply."""
     with _ledger() as ledger, ledger.transaction() as connection:
-        again = deliveries.c.status.in_(("dead", "parked"))
-        back = {"status": "pending", "not_before": None, "ended_at": None, "first_attempt_at": None}
-        number = connection.execute(update(deliveries).where(again).values(**back)).rowcount
+        number, left = outbox.retry_dead(connection)
     if as_json:
         print_json({"again": number})
     else:
-        out.print(f"{number} are in line again; the sensor sends them, or `audit alerts deliver`")
+        out.print(f"{number} queued again; the sensor or `audit alerts deliver` sends them")
+        if left:
+            out.print(f"{left} not queued: the alert has ended, or a newer message was sent since")
 
 
 def _ledger() -> Ledger:
@@ -176,17 +204,17 @@ def _moment(text: str) -> datetime:
     except ValueError:
         raise WindowError(f"--from {text}: not a time; write 2026-11-01T08:00Z") from None
     if at.tzinfo is None:
-        raise WindowError(f"--from {text}: says no time zone; add Z for UTC")
+        raise WindowError(f"--from {text}: has no time zone; add Z for UTC")
     return at.astimezone(UTC)
 
 
 def alert_row(connection: Connection, text: str) -> Any:
-    """The one alert whose key is `text`, or ends with it. Raises WindowError."""
+    """The row of the alert whose key is `text` or ends with it. Raises WindowError if there is none or several."""
     found = connection.execute(select(alerts).where(alerts.c.key.endswith(text, autoescape=True)).limit(2)).all()
     if not found:
-        raise WindowError(f"{shown(text)}: no such alert; `audit alerts list --all` names them")
+        raise WindowError(f"{escape(text)}: no such alert; `audit alerts list --all` lists them")
     if len(found) > 1:
-        raise WindowError(f"{shown(text)}: ends more than one key; give more of it")
+        raise WindowError(f"{escape(text)}: matches more than one key; give more characters of it")
     return found[0]
 
 
@@ -204,27 +232,28 @@ def _delivery(row: Any) -> dict[str, Any]:
     return {name: getattr(row, name) for name in names}
 
 
-def _shown(value: object) -> object:
+def _display(value: object) -> object:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}={shown(str(one))}" for name, one in value.items()) or "all"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        return ", ".join(f"{name}={escape(str(item))}" for name, item in value.items()) or "all"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     return f"{value:,.4g}" if isinstance(value, float) else value
 
 
 def _table(found: list[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    taken = any(one["acknowledged_at"] is not None for one in found)
-    for heading in ("state", "rule", "of", "value", "usual", "since (UTC)", *(["taken (UTC)"] if taken else []), "id"):
+    with_acks = any(alert["acknowledged_at"] is not None for alert in found)
+    acknowledged = ["acked (UTC)"] if with_acks else []
+    for heading in ("state", "rule", "scope", "value", "usual", "since (UTC)", *acknowledged, "id"):
         table.add_column(heading, justify="right" if heading in ("value", "usual") else "left", overflow="fold")
-    for one in found:
-        names = ", ".join(shown(str(value)) for value in one["dimensions"].values()) or "all capabilities"
-        figures = ("" if one[name] is None else f"{one[name]:,.4g}" for name in ("value", "baseline"))
-        drill = "" if one["environment"] == "live" else f" ({one['environment']})"
-        state = Text(one["state"], _STATES.get(one["state"], ""))
-        since, by = f"{one['since']:%m-%d %H:%M}", [Text(_taken(one))] if taken else []
-        table.add_row(state, one["rule_id"], Text(names + drill), *figures, since, *by, one["id"])
+    for alert in found:
+        names = ", ".join(escape(str(value)) for value in alert["dimensions"].values()) or "all capabilities"
+        figures = ("" if alert[name] is None else f"{alert[name]:,.4g}" for name in ("value", "baseline"))
+        drill = "" if alert["environment"] == "live" else f" ({alert['environment']})"
+        state = Text(alert["state"], _STATES.get(alert["state"], ""))
+        since, by = f"{alert['since']:%m-%d %H:%M}", [Text(_acknowledgement(alert))] if with_acks else []
+        table.add_row(state, alert["rule_id"], Text(names + drill), *figures, since, *by, alert["id"])
     return table
 
 
-def _taken(one: Mapping[str, Any]) -> str:
-    at = one["acknowledged_at"]
-    return "" if at is None else f"{at:%m-%d %H:%M} by {shown(one['acknowledged_by'])}"
+def _acknowledgement(alert: Mapping[str, Any]) -> str:
+    at = alert["acknowledged_at"]
+    return "" if at is None else f"{at:%m-%d %H:%M} by {escape(alert['acknowledged_by'])}"

@@ -1,14 +1,99 @@
-"""`audit dashboards`: serve the pages."""
+"""`audit dashboards`: serve, check, generate and capture the dashboards."""
 
 import socket
-from typing import Annotated
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import typer
 
-from audit_assets.cli import dashboard_files, dashboard_pictures
-from audit_assets.cli.screen import out
-from audit_assets.settings import DASHBOARDS_PORT, Settings, SettingsError, read_settings
+from audit_assets.bi_export.files import FileDiff
+from audit_assets.cli.clock import clock
+from audit_assets.cli.output import FAILED, AsJson, err, out, print_json
+from audit_assets.dashboards import capture as screenshots
+from audit_assets.dashboards.definition.document import document
+from audit_assets.dashboards.definition.load import load_definition
+from audit_assets.private_files import users_umask
+from audit_assets.settings import DASHBOARDS_PORT, PROJECT_ROOT, Settings, SettingsError, read_settings
+from audit_assets.warehouse.snapshot import NOTHING_PUBLISHED, SnapshotError, read_manifest
+
+
+def generate(
+    check_only: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a file would change.")] = False,
+) -> None:
+    """Generate the Looker and Metabase files and the documentation page from the YAML, and list what changed."""
+    from audit_assets.bi_export.files import diff_files, generated_files, write
+
+    folder = read_settings().dashboards_folder
+    definition = load_definition(folder)
+    files = generated_files(definition)
+    changes = diff_files(folder, files) if check_only else write(folder, files)
+    if folder.is_relative_to(PROJECT_ROOT):  # the page documents the repository's own dashboards
+        changes += _update_page(document(definition), check_only)
+    for change in changes:
+        line = str(change) if check_only else f"{change.file}: {_WRITTEN[change.kind]}"
+        out.print(line, markup=False, soft_wrap=True)
+    err.print(f"{len(files)} files, {len(changes)} {'not up to date' if check_only else 'changed'}")
+    if check_only and changes:
+        raise typer.Exit(FAILED)
+
+
+def check(as_json: AsJson = False) -> None:
+    """Load the dashboards, compare the Looker and Metabase files with them, and verify both offline. Exits 1 if there
+    is a problem."""
+    from audit_assets.bi_export.verification import check_bi_files
+
+    settings = read_settings()
+    folder = settings.dashboards_folder
+    report = check_bi_files(folder, load_definition(folder), settings.home / "cache")
+    if as_json:
+        problems = [asdict(problem) for problem in report.problems]
+        print_json(
+            {"files": report.files, "statements": report.statements, "problems": problems, "skipped": report.skipped}
+        )
+    else:
+        for problem in report.problems:
+            out.print(str(problem), markup=False, soft_wrap=True)
+        for skipped in report.skipped:
+            err.print(f"not checked: {skipped}", markup=False, soft_wrap=True)
+        passed = "no problem in what was checked" if report.skipped else "no problems"
+        summary = passed if report.ok else f"{len(report.problems)} problems"
+        err.print(f"{report.files} files, {report.statements} statements: {summary}")
+    if not report.ok:
+        raise typer.Exit(FAILED)
+
+
+def _update_page(text: str, check_only: bool) -> list[FileDiff]:
+    """Writes `text` to docs/ai-audit-dashboards.md, unless `check_only`. Returns the change, if any."""
+    path = PROJECT_ROOT / "docs" / "ai-audit-dashboards.md"
+    if path.exists() and path.read_text() == text:
+        return []
+    change = FileDiff(f"docs/{path.name}", "changed" if path.exists() else "new")
+    if not check_only:
+        with users_umask():
+            path.write_text(text)
+    return [change]
+
+
+_WRITTEN = {"new": "written", "changed": "updated", "deleted": "removed"}
+
+
+FOLDER = PROJECT_ROOT / "docs/assets/ai-audit-observability"
+
+
+def capture(
+    to: Annotated[Path, typer.Option("--out", help="Folder for Overview.png, Workspace.png, Capability.png.")] = FOLDER,
+    theme: Annotated[Literal["light", "dark"], typer.Option(help="Color theme of the pages.")] = "light",
+    width: Annotated[int, typer.Option(min=400, max=4000, help="Pixels; the height follows the page.")] = 1440,
+) -> None:
+    """Take a screenshot of each tab over the published snapshot, with the locally installed Chromium."""
+    settings = read_settings()
+    if read_manifest(settings.snapshot_folder) is None:
+        raise SnapshotError(NOTHING_PUBLISHED)
+    for path in screenshots.capture(to, theme, width, clock().fixed_at):
+        out.print(f"{path}  {path.stat().st_size / 1000:,.0f} kB", soft_wrap=True)
+
 
 dashboards_app = typer.Typer(help="The dashboards: Overview, Workspace, Capability.", no_args_is_help=True)
 
@@ -17,37 +102,38 @@ dashboards_app = typer.Typer(help="The dashboards: Overview, Workspace, Capabili
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Default: that of AI_AUDIT_DASHBOARD_URL, or 8050.")
+        int | None, typer.Option(min=1, max=65535, help="Default: the port of AI_AUDIT_DASHBOARD_URL, or 8050.")
     ] = None,
 ) -> None:
-    """Serve the dashboards on the published snapshot until a signal. There is no login: put a proxy before them."""
+    """Serve the dashboards from the published snapshot until SIGINT or SIGTERM. There is no login: put a proxy in front
+    of them."""
     settings = read_settings()
     chosen = port or dashboards_port(settings)
     need_port(host, chosen, "--port")
-    # Imported here: Dash and Plotly take seconds that no other command need wait for.
-    from audit_assets.dashboards.serving import serve_dashboards
+    # Imported here because Dash and Plotly take seconds to import, and no other command needs them.
+    from audit_assets.dashboards.server.serving import serve_dashboards
 
-    serve_dashboards(settings, host, chosen, lambda: out.print(f"Dashboards: http://localhost:{chosen}"))
+    serve_dashboards(settings, host, chosen, lambda: out.print(f"Dashboards: http://localhost:{chosen}"), clock())
 
 
 def dashboards_port(settings: Settings) -> int:
-    """The port of the address links lead to where that is this machine, else the usual one."""
+    """The port of AI_AUDIT_DASHBOARD_URL if its host is this machine, else the default port."""
     address = urlsplit(settings.dashboard_url)
     return (address.port if address.hostname in ("localhost", "127.0.0.1") else None) or DASHBOARDS_PORT
 
 
-def need_port(host: str, port: int, said_by: str) -> None:
-    """Raises SettingsError where something listens there already."""
+def need_port(host: str, port: int, setting: str) -> None:
+    """Raises SettingsError if the port is in use. The message names `setting`, which chooses another port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError:
             raise SettingsError(
-                f"port {port} is taken; end what listens there or name another with {said_by}"
+                f"port {port} is in use; stop the process that listens there, or choose another port with {setting}"
             ) from None
 
 
-dashboards_app.command("check")(dashboard_files.check)
-dashboards_app.command("generate")(dashboard_files.generate)
-dashboards_app.command("capture")(dashboard_pictures.capture)
+dashboards_app.command("check")(check)
+dashboards_app.command("generate")(generate)
+dashboards_app.command("capture")(capture)

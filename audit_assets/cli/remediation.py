@@ -1,4 +1,4 @@
-"""`audit remediate`: a runaway capability disabled, planned by one person, approved by another, sent once."""
+"""`audit remediate`: disable a runaway capability. One person plans, another approves, the request is sent once."""
 
 import getpass
 import json
@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -14,75 +14,76 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import Connection
 
-from audit_assets.alerting import remediations
-from audit_assets.alerting.ledger import open_ledger
-from audit_assets.alerting.outside_text import shown
-from audit_assets.alerting.remediation import Remediation, RemediationError, next_step, request_of
-from audit_assets.alerting.webhook_client import WebhookClient, shown_address
+from audit_assets.alerting.channels.webhook import WebhookClient, display_address
+from audit_assets.alerting.ledger.tables import open_ledger
+from audit_assets.alerting.remediation import store
+from audit_assets.alerting.remediation.lifecycle import Remediation, RemediationError, next_step, request_body
 from audit_assets.cli.alerts import alert_row
-from audit_assets.cli.screen import FAILED, AsJson, err, out, print_json
+from audit_assets.cli.clock import clock, now_utc
+from audit_assets.cli.output import FAILED, AsJson, err, out, print_json
 from audit_assets.settings import Settings, read_settings
+from audit_assets.text.sanitize import escape
 
 _LISTED = 50
 _STATES = {"applied": "green", "unknown": "bold red", "failed": "bold red", "approved": "yellow", "applying": "yellow"}
 
 PlanId = Annotated[str, typer.Argument(metavar="ID", help="The id of a plan.")]
-By = Annotated[str, typer.Option("--by", help="Who you are, for the record.")]
+By = Annotated[str, typer.Option("--by", help="Your name, for the audit trail.")]
 
 remediate_app = typer.Typer(
-    help="Disable a runaway capability: planned, approved by somebody else, then sent.", no_args_is_help=True
+    help="Disable a runaway capability: plan, approval by another person, request.", no_args_is_help=True
 )
 
 
 @remediate_app.command("plan")
 def plan(
-    alert: Annotated[str, typer.Argument(metavar="ALERT_ID", help="The key of an open alert, or its end.")],
+    alert: Annotated[str, typer.Argument(metavar="ALERT_ID", help="The key of an open alert, or the end of one.")],
     by: By,
-    reason: Annotated[str, typer.Option(help="Why, for whoever approves it.")],
+    reason: Annotated[str, typer.Option(help="Reason, shown to the approver.")],
     as_json: AsJson = False,
 ) -> None:
-    """Plan to disable the capability of an open alert, and show the request. Nothing is sent."""
-    settings, now = read_settings(), datetime.now(UTC)
+    """Plan to disable the capability of an open alert, and show the request. Sends nothing."""
+    settings, now = read_settings(), now_utc()
     with _transaction(settings) as connection:
-        made = remediations.plan(connection, alert_row(connection, alert).key, secrets.token_hex(6), by, reason, now)
-    _tell(made, settings, now, as_json)
+        planned = store.plan(connection, alert_row(connection, alert).key, secrets.token_hex(6), by, reason, now)
+    _print_plan(planned, settings, now, as_json)
 
 
 @remediate_app.command("approve")
 def approve(plan_id: PlanId, by: By, as_json: AsJson = False) -> None:
-    """Approve a plan of somebody else, within an hour. Nothing is sent."""
-    settings, now = read_settings(), datetime.now(UTC)
+    """Approve another person's plan, within an hour. Sends nothing."""
+    settings, now = read_settings(), now_utc()
     with _transaction(settings) as connection:
-        made = remediations.approve(connection, plan_id, by, now)
-    _tell(made, settings, now, as_json)
+        approved = store.approve(connection, plan_id, by, now)
+    _print_plan(approved, settings, now, as_json)
 
 
 @remediate_app.command("apply")
 def apply(
     plan_id: PlanId,
-    by: Annotated[str, typer.Option("--by", help="Who you are. Default: your account's name.")] = "",
+    by: Annotated[str, typer.Option("--by", help="Your name. Default: the name of your account.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the request, send nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send an approved plan, once. After an answer that was lost it may be sent again: the key is the same. Exits 1
-    where it was not taken, or may not have been."""
+    """Send the request of an approved plan, once. If the response was lost, it may be sent again with the same
+    idempotency key. Exits 1 if the request was not accepted, or may not have been."""
     settings, who = read_settings(), by or getpass.getuser()
     with _transaction(settings) as connection:
-        known = remediations.find(connection, plan_id)
-        refused = remediations.refusal(connection, known, who, datetime.now(UTC))
+        known = store.find(connection, plan_id)
+        why_not_applicable = store.why_not_applicable(connection, known, who, now_utc())
     if dry_run:
-        _tell(known, settings, datetime.now(UTC), as_json, refused)
+        _print_plan(known, settings, now_utc(), as_json, why_not_applicable)
         return
-    if refused is not None:
-        raise refused
+    if why_not_applicable is not None:
+        raise why_not_applicable
     with open_ledger(settings.ledger_url) as ledger:
-        done = remediations.apply(ledger, known.id, who, _client(settings), lambda: datetime.now(UTC))
-    now = datetime.now(UTC)
+        done = store.apply(ledger, known.id, who, _client(settings), clock())
+    now = now_utc()
     if as_json:
         print_json({**asdict(done), "state": done.state(now)})
     else:
-        said = f"{done.state(now)}: {done.action} {shown(done.capability)} in {done.environment}: {done.said}"
-        out.print(said, markup=False, soft_wrap=True)
+        line = f"{done.state(now)}: {done.action} {escape(done.capability)} in {done.environment}: {done.said}"
+        out.print(line, markup=False, soft_wrap=True)
         _print_next(done, now)
     if done.outcome != "sent":
         raise typer.Exit(FAILED)
@@ -90,16 +91,16 @@ def apply(
 
 @remediate_app.command("list")
 def list_plans(as_json: AsJson = False) -> None:
-    """Plans, the newest first: who planned, who approved, and what came of it."""
-    settings, now = read_settings(), datetime.now(UTC)
+    """List plans, newest first: who planned and approved them, and the outcome."""
+    settings, now = read_settings(), now_utc()
     with _transaction(settings) as connection:
-        found = remediations.newest(connection, _LISTED)
+        found = store.newest(connection, _LISTED)
     if as_json:
-        print_json({"remediations": [{**asdict(one), "state": one.state(now)} for one in found]})
+        print_json({"remediations": [{**asdict(plan), "state": plan.state(now)} for plan in found]})
     elif found:
         out.print(_table(found, now))
     else:
-        out.print("Nothing has been planned yet: `audit remediate plan ALERT_ID` plans it for an open alert.")
+        out.print("No remediation has been planned yet; `audit remediate plan ALERT_ID` plans one for an open alert.")
 
 
 @contextmanager
@@ -109,46 +110,51 @@ def _transaction(settings: Settings) -> Generator[Connection]:
 
 
 def _client(settings: Settings) -> WebhookClient:
-    """Raises RemediationError where nothing is to be sent, or nobody is named to send it to."""
+    """Raises RemediationError if sending is off or no address is configured."""
     if not settings.send:
-        raise RemediationError("AI_AUDIT_SEND=0: nothing is sent; unset it, or look at the request with --dry-run")
+        raise RemediationError("AI_AUDIT_SEND=0: sending is off; unset it, or show the request with --dry-run")
     if settings.remediation_url is None:
-        raise RemediationError("AI_AUDIT_REMEDIATION_URL: is not set; it names what can disable a capability")
+        raise RemediationError("AI_AUDIT_REMEDIATION_URL: is not set; set the endpoint that disables a capability")
     return WebhookClient(settings.remediation_url, settings.remediation_token)
 
 
 def _request(plan: Remediation, settings: Settings) -> Mapping[str, Any]:
-    """What `apply` sends, but for the bearer token, and what the address carries beside host and path."""
+    """The request that `apply` sends, without the bearer token and without anything in the URL but host and path."""
     address = settings.remediation_url
     return {
         "method": "POST",
-        "url": shown_address(address) if address else None,
+        "url": display_address(address) if address else None,
         "headers": {"Idempotency-Key": plan.key},
-        "body": request_of(plan),
+        "body": request_body(plan),
     }
 
 
-def _tell(
-    plan: Remediation, settings: Settings, now: datetime, as_json: bool, refused: RemediationError | None = None
+def _print_plan(
+    plan: Remediation,
+    settings: Settings,
+    now: datetime,
+    as_json: bool,
+    why_not_applicable: RemediationError | None = None,
 ) -> None:
-    """A plan and its request, which is not sent."""
+    """Prints a plan and its request, which is not sent."""
     request = _request(plan, settings)
     if as_json:
-        stands_in_the_way = {"refused": str(refused)} if refused else {}
-        print_json({**asdict(plan), "state": plan.state(now), "request": request, **stands_in_the_way})
+        refused = {"refused": str(why_not_applicable)} if why_not_applicable else {}
+        print_json({**asdict(plan), "state": plan.state(now), "request": request, **refused})
         return
-    approval = f", approved by {shown(plan.approved_by)}" if plan.approved_by else ""
-    what = f"{plan.action} {shown(plan.capability)} in {plan.environment}"
+    approval = f", approved by {escape(plan.approved_by)}" if plan.approved_by else ""
+    what = f"{plan.action} {escape(plan.capability)} in {plan.environment}"
     lines = [
         f"plan {plan.id}, {plan.state(now)}: {what}, for {plan.alert_key}",
-        f"planned by {shown(plan.planned_by)}: {shown(plan.reason, 400)}{approval}",
+        f"planned by {escape(plan.planned_by)}: {escape(plan.reason, 400)}{approval}",
         f"POST {request['url'] or 'to the address in AI_AUDIT_REMEDIATION_URL, which is not set'}",
         f"Idempotency-Key: {plan.key}",
-        json.dumps(request["body"], indent=2),  # in ASCII: what cannot be seen in a name is written out
+        json.dumps(request["body"], indent=2),  # in ASCII: escapes invisible characters in a name
     ]
     out.print("\n".join(lines), markup=False, soft_wrap=True)
-    err.print("nothing was sent" + (f", and would not be: {refused}" if refused else ""), markup=False, soft_wrap=True)
-    if refused is None:
+    blocked = f"; `apply` would be refused: {why_not_applicable}" if why_not_applicable else ""
+    err.print(f"nothing was sent{blocked}", markup=False, soft_wrap=True)
+    if why_not_applicable is None:
         _print_next(plan, now)
 
 
@@ -160,14 +166,13 @@ def _print_next(plan: Remediation, now: datetime) -> None:
 
 def _table(found: list[Remediation], now: datetime) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("id", "state", "capability", "planned (UTC)", "by", "approved by", "said"):
+    for heading in ("id", "state", "capability", "planned (UTC)", "by", "approved by", "response"):
         table.add_column(heading, overflow="fold", no_wrap=heading in ("id", "state", "planned (UTC)"))
-    for one in found:
-        drill = "" if one.environment == "live" else f" ({one.environment})"
-        told = (one.planned_by, one.approved_by, one.said)
-        state = Text(one.state(now), _STATES.get(one.state(now), ""))
+    for plan in found:
+        drill = "" if plan.environment == "live" else f" ({plan.environment})"
+        state = Text(plan.state(now), _STATES.get(plan.state(now), ""))
         table.add_row(
-            one.id, state, Text(shown(one.capability) + drill), f"{one.planned_at:%m-%d %H:%M}",
-            *(Text(shown(each)) if each else "" for each in told),
+            plan.id, state, Text(escape(plan.capability) + drill), f"{plan.planned_at:%m-%d %H:%M}",
+            *(Text(escape(text)) if text else "" for text in (plan.planned_by, plan.approved_by, plan.said)),
         )  # fmt: skip
     return table

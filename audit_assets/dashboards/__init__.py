@@ -1,1 +1,1 @@
-"""The dashboards: pages from YAML, the queries behind their tiles, and the same for Looker and Metabase."""
+"""The dashboards: pages from YAML, the queries behind their tiles, rendering, serving and verification."""

@@ -1,6 +1,6 @@
-"""The Dagster shell: resources, assets, checks, schedules and sensors; the only code that imports dagster."""
+"""The Dagster shell: resources, assets, checks, schedules and sensors. Other code does not import dagster."""
 
 import warnings
 
-# dagster-dbt asks for sqlglot's old speed-up beside the new one; nothing here is slower for it.
+# dagster-dbt requires sqlglot's deprecated `rs` extra; the warning has no effect on speed here.
 warnings.filterwarnings("ignore", message=r"sqlglot\[rs\] is deprecated")

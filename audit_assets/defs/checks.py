@@ -1,11 +1,13 @@
-"""Asset checks: one a rule file, judged together on the published snapshot, and the sync's own promises."""
+"""Asset checks: one per rule file, judged together on the published snapshot, and checks of the sync itself."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import polars as pl
 from dagster import (
     AssetCheckExecutionContext,
+    AssetCheckKey,
     AssetCheckResult,
     AssetCheckSeverity,
     AssetCheckSpec,
@@ -18,48 +20,54 @@ from dagster import (
 )
 from rich.console import Console
 
-from audit_assets.alerting import wording
-from audit_assets.alerting.console import print_findings
+from audit_assets.alerting.findings_report import print_findings
+from audit_assets.alerting.inputs import LIVE, live_facts, load_routing
+from audit_assets.alerting.ledger.store import open_episodes
 from audit_assets.alerting.links import Links
-from audit_assets.alerting.live_facts import live_facts
-from audit_assets.alerting.outside_text import shown
-from audit_assets.alerting.record import open_episodes
-from audit_assets.alerting.recording import Judged, record_judged
-from audit_assets.alerting.routes import routes_of
-from audit_assets.alerting.transitions import Instance, instance_of
+from audit_assets.alerting.notify import formatting
+from audit_assets.alerting.notify.recorder import EvaluationRun, record_evaluation
+from audit_assets.alerting.notify.transitions import Instance, instance_of
+from audit_assets.defs.data_quality import data_quality_checks
 from audit_assets.defs.ingestion import raw_logs, sync_state
-from audit_assets.defs.liveness import mark_alive
+from audit_assets.defs.models import models
+from audit_assets.defs.not_checked import not_checked
+from audit_assets.defs.pipeline import pipeline_facts, run_kind
 from audit_assets.defs.publishing import SNAPSHOT
 from audit_assets.defs.resources import Surroundings
-from audit_assets.ingest.mirror import mirror_problem
-from audit_assets.rules.contributors import contributors
+from audit_assets.ingest.state_mirror import mirror_problem
+from audit_assets.rules.business_clock import BusinessCalendar, is_open
 from audit_assets.rules.episode import Episode, Finding
-from audit_assets.rules.judge import Failure, Judgement, Verdict, judge_all
+from audit_assets.rules.facts import DAGSTER_TABLES
+from audit_assets.rules.judge import Failure, RuleOutcome, RuleResult, judge_all
 from audit_assets.rules.load import load_rules
 from audit_assets.rules.model import Rule, RuleSet
+from audit_assets.rules.top_contributors import cause, contributors
 from audit_assets.settings import read_settings
-from audit_assets.warehouse.facts import latest_run
+from audit_assets.text.sanitize import CAUSE_LONGEST, escape
+from audit_assets.warehouse.builds import count_rows
+from audit_assets.warehouse.facts import DISCREPANCIES, latest_run
 from audit_assets.warehouse.protocol import WarehouseError
 from audit_assets.warehouse.schema import SCHEMA
 from audit_assets.warehouse.snapshot import open_snapshot, publish, read_manifest
 
-# The rules as they were when the code location was loaded: names and assets of checks are part of the definitions.
+# The rules at the time the code location was loaded: names and assets of checks are part of the definitions.
 RULES: RuleSet = load_rules(read_settings().rules_folder)
 
 WORST_SHOWN = 20
-_JUST_PUBLISHED = timedelta(seconds=60)  # by the run that judges, then
+_JUST_PUBLISHED = timedelta(seconds=60)  # a snapshot this young was published by the run that judges
 
 
 def rule_checks(rule_set: RuleSet) -> list[AssetCheckSpec]:
-    """One check a file, on the asset the rule watches; a file that does not load keeps its check, which fails."""
+    """One check per rule file, on the asset that the rule watches. A file that does not load keeps its check, which
+    fails."""
     specs: list[AssetCheckSpec] = []
     for rule_id in rule_set.ids:
         rule = rule_set.rule(rule_id)
         specs.append(
             AssetCheckSpec(
                 rule_id,
-                asset=rule.watch if rule else SNAPSHOT,
-                additional_deps=[SNAPSHOT] if rule else [],
+                asset=rule.watch if rule and rule.watch not in DAGSTER_TABLES else SNAPSHOT,
+                additional_deps=[SNAPSHOT] if rule and rule.watch not in DAGSTER_TABLES else [],
                 description=rule.description if rule else "This rule file does not load.",
             )
         )
@@ -68,125 +76,164 @@ def rule_checks(rule_set: RuleSet) -> list[AssetCheckSpec]:
 
 @multi_asset_check(name="rules", specs=rule_checks(RULES), can_subset=True)
 def rules(context: AssetCheckExecutionContext, surroundings: Surroundings) -> Iterator[AssetCheckResult]:
-    """Judges every rule on one reading of the snapshot, and puts what changed into the ledger, in one transaction. A
+    """Judges every rule on one read of the snapshot and records the changes in the ledger, in one transaction. A
     failing check blocks nothing."""
-    settings, now = surroundings.settings(), datetime.now(UTC)
-    mark_alive(settings, context.run.run_id)
+    settings, now = surroundings.settings(), surroundings.now()
     _publish_failures(context, surroundings, now)
     rule_set = load_rules(settings.rules_folder)
     facts = live_facts(settings, surroundings.policy().lookback, now)
-    verdicts = judge_all(rule_set, facts.tables, facts.as_of, facts.calendar)
+    watched = watched_checks()
+    read_at = time.time_ns() // 1000  # Dagster's records use the system clock, whatever the run takes as now
+    ended = pipeline_facts(context.instance, watched, LIVE, now, run_kind(context.run))
+    facts = facts.with_tables(ended, now, read_at)
+    results = judge_all(rule_set, facts.tables, facts.as_of, facts.calendar, facts.known_until)
     links = Links(
         settings.dashboard_url, settings.docs_url, settings.pagerduty_web_url or "", settings.pagerduty_service_id
     )
     with surroundings.ledger() as ledger:
-        record_judged(
+        record_evaluation(
             ledger,
-            Judged(
-                rule_set, verdicts, facts.tables, facts.calendar, facts.as_of, now, context.run.run_id,
-                settings.environment, routes_of(settings), links,
-                run_url=f"{settings.dagster_url.rstrip('/')}/runs/{context.run.run_id}",
+            EvaluationRun(
+                rule_set, results, facts.tables, facts.calendar, facts.as_of, now, context.run.run_id,
+                settings.environment, load_routing(settings), links,
+                run_url=f"{settings.dagster_url.rstrip('/')}/runs/{context.run.run_id}", known_until=facts.known_until,
+                versions=facts.versions,
             ),
         )  # fmt: skip
         with ledger.transaction() as connection:
-            keys = {one.instance: one.told.key for one in open_episodes(connection)}
-    print_findings(Console(width=100), verdicts, rule_set, links, now)
-    asked = {key.name: key for key in context.selected_asset_check_keys}
-    by_id = {verdict.rule_id: verdict for verdict in verdicts}
-    for rule_id, key in sorted(asked.items()):
+            keys = {episode.instance: episode.alert.key for episode in open_episodes(connection)}
+    print_findings(Console(width=100), results, rule_set, links, now)
+    selected = {key.name: key for key in context.selected_asset_check_keys}
+    by_id = {result.rule_id: result for result in results}
+    for rule_id, key in sorted(selected.items()):
         rule = rule_set.rule(rule_id)
-        verdict = by_id.get(rule_id, Failure(rule_id, "its file is gone; reload the code location"))
+        result = by_id.get(rule_id, Failure(rule_id, "the rule file was deleted; reload the code location"))
+        reason = _not_judged_reason(rule, result, facts.calendar)
+        if reason is not None:
+            yield not_checked(reason, asset_key=key.asset_key, check_name=rule_id)
+            continue
         yield AssetCheckResult(
             asset_key=key.asset_key,
             check_name=rule_id,
-            passed=isinstance(verdict, Judgement) and (bool(verdict.not_ready) or not verdict.episodes),
-            severity=_severity(rule, verdict),
-            description=_sentence(rule, verdict),
-            metadata=_metadata(rule, verdict, facts.tables, settings.docs_url, keys),
+            passed=isinstance(result, RuleResult) and (bool(result.not_ready) or not result.episodes),
+            severity=_severity(rule, result),
+            description=_description(rule, result),
+            metadata=_metadata(rule, result, facts.tables, settings.docs_url, keys),
         )
 
 
+def watched_checks() -> set[AssetCheckKey]:
+    """The checks whose failures page through the rule `check_failed`: all that fail as an error and are not rules. A
+    check that only warns may fail in every batch, and reading all its evaluations would cost more with each batch."""
+    return {*models.check_keys, *ids_are_unique.check_keys}
+
+
 def _publish_failures(context: AssetCheckExecutionContext, surroundings: Surroundings, now: datetime) -> None:
-    """A sync that failed never came to publishing: what it left on record is published here, if the warehouse can be
-    had at once. Where it cannot, the rules see how old the last success is."""
+    """Publishes the records of failed syncs, which ended before publishing. If the warehouse is locked, it publishes
+    nothing, and the rules see only the age of the last success."""
     settings = surroundings.settings()
     manifest = read_manifest(settings.snapshot_folder)
     if manifest is None or now - manifest.published_at < _JUST_PUBLISHED:
         return
     try:
-        with surroundings.warehouse(timeout_seconds=2).keeper("publishing the state of the sync") as keeper:
-            publish(keeper, settings.snapshot_folder, now, only=(sync_state.key.to_user_string(),))
+        with surroundings.warehouse(timeout_seconds=2).maintenance("publishing the state of the sync") as session:
+            publish(session, settings.snapshot_folder, now, only=(sync_state.key.to_user_string(), DISCREPANCIES))
     except WarehouseError as error:
-        context.log.warning(f"judged without the newest failures of the sync: {error}")
+        context.log.warning(f"judged without the latest sync failures: {error}")
 
 
-def _severity(rule: Rule | None, verdict: Verdict) -> AssetCheckSeverity:
-    gentle = rule is not None and rule.severity in ("info", "warning") and isinstance(verdict, Judgement)
-    return AssetCheckSeverity.WARN if gentle else AssetCheckSeverity.ERROR
+def _severity(rule: Rule | None, result: RuleOutcome) -> AssetCheckSeverity:
+    only_warns = rule is not None and rule.severity in ("info", "warning") and isinstance(result, RuleResult)
+    return AssetCheckSeverity.WARN if only_warns else AssetCheckSeverity.ERROR
 
 
-def _sentence(rule: Rule | None, verdict: Verdict) -> str:
-    if isinstance(verdict, Failure):
-        return verdict.message
+def _not_judged_reason(rule: Rule | None, result: RuleOutcome, calendar: BusinessCalendar) -> str | None:
+    """Why a rule that does not fire has not passed either. None if it judged rows, or is not active now."""
+    if rule is None or isinstance(result, Failure) or result.episodes or result.not_ready or result.judged:
+        return None
+    if not result.has_facts:
+        return f"{rule.watch} has no row yet; run `audit sync`"
+    if not result.unjudgeable or (
+        rule.active == "business_hours" and not _in_business_hours(result.window_end, calendar)
+    ):
+        return None
+    return (
+        f"none of {result.unjudgeable} rows can be judged: a figure is unknown or the history is too short; "
+        f"`audit rules explain {rule.id}` shows which"
+    )
+
+
+def _in_business_hours(end: datetime, calendar: BusinessCalendar) -> bool:
+    return is_open(calendar, end - timedelta(microseconds=1))
+
+
+def _description(rule: Rule | None, result: RuleOutcome) -> str:
+    if isinstance(result, Failure):
+        return result.message
     if rule is None:
-        return "its file does not load"
-    if verdict.not_ready:
-        return f"not ready while {', '.join(verdict.not_ready)} fires; what was open stays open"
-    if not verdict.episodes:
-        return f"nothing fires in {verdict.judged} rows of {_window(verdict)}"
-    episode = verdict.episodes[0]
-    more = f"; {len(verdict.episodes) - 1} more" if len(verdict.episodes) > 1 else ""
-    figures = wording.how_much(rule, episode.latest)
+        return "the rule file does not load"
+    if result.not_ready:
+        return f"not ready while {', '.join(result.not_ready)} fires; open alerts stay open"
+    if not result.episodes and not result.judged and result.unjudgeable:
+        return "not active outside business hours"
+    if not result.episodes:
+        return f"nothing fires in {result.judged} rows of {_window(result)}"
+    episode = result.episodes[0]
+    more = f"; {len(result.episodes) - 1} more" if len(result.episodes) > 1 else ""
+    figures = formatting.how_much(rule, episode.latest)
     return f"{_instance(rule, episode.latest)}: {figures}, since {episode.since:%Y-%m-%d %H:%M} UTC{more}"
 
 
 def _instance(rule: Rule, finding: Finding) -> str:
-    name = wording.subject(rule, finding)
-    return name if finding.environment in (None, "live") else f"{name} ({shown(str(finding.environment))})"
+    name = formatting.subject(rule, finding)
+    return name if finding.environment in (None, "live") else f"{name} ({escape(str(finding.environment))})"
 
 
 def _rounded(figure: float | None) -> float | None:
     return None if figure is None else round(figure, 4)
 
 
-def _window(of: Judgement | Finding) -> str:
-    return wording.window(of.window_start, of.window_end, now=of.window_end)
+def _window(of: RuleResult | Finding) -> str:
+    return formatting.window(of.window_start, of.window_end, now=of.window_end)
 
 
 def _metadata(
     rule: Rule | None,
-    verdict: Verdict,
+    result: RuleOutcome,
     tables: Mapping[str, pl.DataFrame],
     docs_url: str,
     keys: Mapping[Instance, str],
 ) -> dict[str, MetadataValue]:
-    if isinstance(verdict, Failure) or rule is None:
+    if isinstance(result, Failure) or rule is None:
         return {}
-    known: dict[str, MetadataValue] = {
-        "judged": MetadataValue.int(verdict.judged),
-        "without_enough_data": MetadataValue.int(verdict.unjudgeable),
-        "held_back_by_a_gate": MetadataValue.int(verdict.held_back),
-        "findings": MetadataValue.int(len(verdict.episodes)),
-        "window_start": MetadataValue.timestamp(verdict.window_start),
-        "window_end": MetadataValue.timestamp(verdict.window_end),
-        "condition": MetadataValue.text(" or ".join(way.fires_when for way in rule.ways.values())),
-        "form": MetadataValue.text("the playbook's, literally" if rule.is_literal else "the rule's own"),
+    metadata: dict[str, MetadataValue] = {
+        "judged": MetadataValue.int(result.judged),
+        "without_enough_data": MetadataValue.int(result.unjudgeable),
+        "held_back_by_a_gate": MetadataValue.int(result.suppressed),
+        "findings": MetadataValue.int(len(result.episodes)),
+        "window_start": MetadataValue.timestamp(result.window_start),
+        "window_end": MetadataValue.timestamp(result.window_end),
+        "condition": MetadataValue.text(" or ".join(condition.fires_when for condition in rule.conditions.values())),
+        "form": MetadataValue.text("literal (playbook)" if rule.is_literal else "the rule's own"),
         "routes": MetadataValue.text(", ".join(rule.routes)),
     }
     runbook = Links("", docs_url).runbook(rule.runbook)
     if runbook:
-        known["runbook"] = MetadataValue.url(runbook) if "://" in runbook else MetadataValue.path(runbook)
-    if verdict.episodes:
-        known["worst"] = _worst(rule, verdict.episodes[:WORST_SHOWN], keys)
-        parts = contributors(verdict.findings[0], rule, tables)
+        metadata["runbook"] = MetadataValue.url(runbook) if "://" in runbook else MetadataValue.path(runbook)
+    reason = cause(rule, tables)
+    if reason:
+        metadata["last_error"] = MetadataValue.text(escape(reason, CAUSE_LONGEST))
+    if result.episodes:
+        metadata["worst"] = _worst(rule, result.episodes[:WORST_SHOWN], keys)
+        parts = contributors(result.findings[0], rule, tables)
         if parts:
-            listed = "\n".join(f"| {shown(name)} | {value:,.0f} | {usual:,.1f} |" for name, value, usual in parts)
-            known["top_contributors"] = MetadataValue.md(f"| capability | calls | usually |\n|---|---:|---:|\n{listed}")
-    return known
+            rows = "\n".join(f"| {escape(name)} | {value:,.0f} | {usual:,.1f} |" for name, value, usual in parts)
+            metadata["top_contributors"] = MetadataValue.md(f"| capability | calls | usual |\n|---|---:|---:|\n{rows}")
+    return metadata
 
 
 def _worst(rule: Rule, episodes: Sequence[Episode], keys: Mapping[Instance, str]) -> MetadataValue:
-    """With the key by which the ledger, Slack and PagerDuty have the episode: `audit alerts show KEY`."""
+    """The table of `episodes`, each with the key that the ledger, Slack and PagerDuty use: `audit alerts show KEY`."""
     texts = ("instance", "since", "window", "state", "alert")
     columns = [*(TableColumn(name) for name in texts), *(TableColumn(name, "float") for name in _FIGURES)]
     return MetadataValue.table(
@@ -197,7 +244,7 @@ def _worst(rule: Rule, episodes: Sequence[Episode], keys: Mapping[Instance, str]
                     "since": f"{episode.since:%Y-%m-%d %H:%M} UTC",
                     "window": _window(episode.latest),
                     "state": episode.state,
-                    "alert": keys.get(instance_of(episode), "not opened: history that came late"),
+                    "alert": keys.get(instance_of(episode), "not opened: late history"),
                     **{name: _rounded(getattr(episode.latest, name)) for name in _FIGURES},
                 }
             )
@@ -212,48 +259,52 @@ _FIGURES = ("value", "baseline", "threshold", "delta_percent")
 
 @asset_check(asset=sync_state.key, name="state_mirror_is_current", additional_deps=[SNAPSHOT])
 def state_mirror_is_current(surroundings: Surroundings) -> AssetCheckResult:
-    """The JSON mirror of the sync state is there and not behind the table it mirrors."""
+    """The JSON mirror of the sync state exists and is as new as the table it mirrors."""
     settings = surroundings.settings()
     with open_snapshot(settings.snapshot_folder, ["ai_audit_sync_state"]) as connection:
         run = latest_run(connection)
-    problem = (
-        mirror_problem(settings.state_file, run.sync_id, run.last_synced_at)
-        if run
-        else "no sync has succeeded yet: run `audit sync`"
-    )
+    if run is None:
+        return not_checked("no sync has succeeded yet; run `audit sync`")
+    problem = mirror_problem(settings.state_file, run.sync_id, run.last_synced_at)
     return AssetCheckResult(passed=problem is None, severity=AssetCheckSeverity.WARN, description=problem)
 
 
 @asset_check(asset=raw_logs.key, name="ids_are_unique", additional_deps=[SNAPSHOT])
 def ids_are_unique(surroundings: Surroundings) -> AssetCheckResult:
-    """No id is held twice within the newest two days; a row that moved to another day is mended by the repair."""
-    doubled = _doubled_ids(surroundings)
+    """No id occurs twice within the newest two days. The nightly repair fixes rows that moved to another day."""
+    rows, duplicates = _duplicate_ids(surroundings)
+    if not rows:
+        return not_checked("the newest two days have no row; run `audit sync`")
     return AssetCheckResult(
-        passed=not doubled,
+        passed=not duplicates,
         severity=AssetCheckSeverity.ERROR,
-        description="; ".join(f"{shown(str(found))}: {rows} rows" for found, rows in doubled) or None,
+        description="; ".join(f"{escape(str(found))}: {rows} rows" for found, rows in duplicates) or None,
     )
 
 
-def _doubled_ids(surroundings: Surroundings) -> list[tuple[str, int]]:
-    """Ids of the newest two days that are held twice, and how often: in the snapshot, or where raw rows stay in the
-    warehouse, there."""
+def _duplicate_ids(surroundings: Surroundings) -> tuple[int, list[tuple[str, int]]]:
+    """The number of rows in the newest two days, and the ids that occur more than once with their number of rows. Reads
+    the snapshot, or with BigQuery the warehouse, where raw rows stay."""
     settings = surroundings.settings()
     if settings.engine == "bigquery":
-        with surroundings.warehouse().opened() as keeper:  # without the lock: many may ask BigQuery at once
-            days = keeper.fetch(f"select date from {SCHEMA}.ai_audit_days order by date desc limit 2")
-            return keeper.fetch(_doubled_since(min((day for (day,) in days), default=date.max)))
+        with (
+            surroundings.warehouse().maintenance_without_lock() as session
+        ):  # no lock needed: BigQuery serves concurrent readers
+            days = session.fetch(f"select date from {SCHEMA}.ai_audit_days order by date desc limit 2")
+            since = min((day for (day,) in days), default=date.max)
+            return count_rows(session, since), session.fetch(_duplicate_ids_sql(since))
     manifest = read_manifest(settings.snapshot_folder)
-    held = [file.day for file in manifest.files["ai_audit_logs"] if file.day] if manifest else []
-    since = (held[-2:] or [date.min])[0]
+    published = [file.day for file in manifest.files["ai_audit_logs"] if file.day] if manifest else []
+    since = (published[-2:] or [date.min])[0]
     with open_snapshot(settings.snapshot_folder, ["ai_audit_logs"], (since, date.max)) as connection:
-        return connection.execute(_doubled_since(since)).fetchall()
+        ((rows,),) = connection.execute(f"select count(*) from {SCHEMA}.ai_audit_logs").fetchall()
+        return rows, connection.execute(_duplicate_ids_sql(since)).fetchall()
 
 
-def _doubled_since(day: date) -> str:
+def _duplicate_ids_sql(day: date) -> str:
     return f"""select id, count(*) as row_count from {SCHEMA}.ai_audit_logs
         where created_at >= timestamp '{day.isoformat()} 00:00:00'
         group by id having count(*) > 1 order by row_count desc, id limit 20"""
 
 
-CHECKS = [rules, state_mirror_is_current, ids_are_unique]
+CHECKS = [rules, state_mirror_is_current, ids_are_unique, data_quality_checks]

@@ -1,4 +1,4 @@
-"""The dashboards as assets: they are served, not made, and lie downstream of the models they read."""
+"""The dashboards as external assets: they are served, not materialized, and lie downstream of the models they read."""
 
 from dagster import AssetSpec
 
@@ -8,22 +8,28 @@ from audit_assets.defs.publishing import SNAPSHOT
 
 
 def _dashboards() -> list[AssetSpec]:
-    """One a dashboard that dbt's exposures name; a test holds them to the pages' YAML."""
-    exposures = [one for one in MANIFEST["exposures"].values() if one["type"] == "dashboard"]
+    """One asset per dashboard in dbt's exposures. A test compares the exposures with the pages' YAML."""
+    exposures = [exposure for exposure in MANIFEST["exposures"].values() if exposure["type"] == "dashboard"]
     return [
         AssetSpec(
-            f"dashboard_{one['name']}",
+            f"dashboard_{exposure['name']}",
             deps=[
-                *(MANIFEST["nodes"][name]["name"] for name in one["depends_on"]["nodes"] if name.startswith("model.")),
+                *(
+                    MANIFEST["nodes"][name]["name"]
+                    for name in exposure["depends_on"]["nodes"]
+                    if name.startswith("model.")
+                ),
                 SNAPSHOT,
             ],
             group_name="dashboards",
             kinds={"dashboard"},
             owners=OWNERS,
-            description=f"{one['description']} `audit dashboards serve` serves it, as `make demo` and `make dev` do.",
-            metadata={"page": "/" if one["name"] == "overview" else f"/{one['name']}"},
+            description=(
+                f"{exposure['description']} `audit dashboards serve` serves it, as do `make demo` and `make dev`."
+            ),
+            metadata={"page": "/" if exposure["name"] == "overview" else f"/{exposure['name']}"},
         )
-        for one in sorted(exposures, key=lambda one: one["name"])
+        for exposure in sorted(exposures, key=lambda exposure: exposure["name"])
     ]
 
 

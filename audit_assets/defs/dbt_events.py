@@ -1,7 +1,7 @@
-"""dbt inside this process, its results as the Dagster events that the stock resource would give.
+"""Runs dbt in this process and yields the Dagster events that the stock resource would yield.
 
-`DbtCliResource` starts dbt as a program, twice with its version check: 9.5 CPU s a batch against 3.7 here. The
-conversion itself is dagster-dbt's own; a test holds the events equal to the stock resource's.
+`DbtCliResource` starts dbt as a program, twice with its version check: 9.5 CPU s per batch against 3.7 here. The
+conversion itself is dagster-dbt's own; a test compares the events with those of the stock resource.
 """
 
 import fcntl
@@ -14,13 +14,13 @@ from dagster import AssetExecutionContext, Failure
 from dagster_dbt import DagsterDbtTranslator
 
 from audit_assets.settings import Settings, read_settings
-from audit_assets.warehouse.dbt_calls import (
+from audit_assets.warehouse.dbt_environment import (
     DBT_FOLDER,
     QUIET,
+    dbt_arguments,
     dbt_environment,
-    let_go_of_the_warehouse,
-    places,
     profile_environment,
+    release_warehouse,
 )
 
 
@@ -32,12 +32,12 @@ def dbt_build(
     environment: Mapping[str, str],
     settings: Settings,
 ) -> Iterator[Any]:
-    """Runs dbt's models and tests for `selection` and yields their Dagster events, those of a failed build included.
+    """Runs dbt's models and tests for `selection` and yields their Dagster events, including those of a failed build.
 
-    Two commands: in `dbt build` a failed test keeps all downstream of it, models and tests, from running. Raises
-    Failure with dbt's own words where a model fails; a failed test is a check's result, not a failure.
+    Uses two commands, because in `dbt build` a failed test skips all models and tests downstream of it. Raises Failure
+    with dbt's message if a model fails. A failed test is a check result, not a failure.
     """
-    # Here, and not above: the web server and the sensors load this module and never run dbt.
+    # Imported here because the web server and the sensors load this module and never run dbt.
     from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
     for command in _commands(context):
@@ -60,14 +60,14 @@ def _commands(context: AssetExecutionContext) -> Iterator[list[str]]:
 def _invoke(
     command: Sequence[str], selection: Sequence[str], environment: Mapping[str, str], settings: Settings
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """dbt's results of one command, as its JSON log has them; and in its own words why it failed, if it did."""
+    """The results of one dbt command, in the form of its JSON log, and dbt's error message if it failed."""
     from dbt.cli.main import dbtRunner
     from dbt_common.events.functions import msg_to_dict
 
     results: list[dict[str, Any]] = []
     errors: list[str] = []
 
-    def heard(event: Any) -> None:  # dbt gives protobuf messages without types
+    def collect(event: Any) -> None:  # dbt passes untyped protobuf messages
         if event.info.level == "error":
             errors.append(event.info.msg)
         if event.info.name in ("LogModelResult", "LogTestResult"):
@@ -75,21 +75,21 @@ def _invoke(
 
     with dbt_environment(environment):
         try:
-            outcome = dbtRunner(callbacks=[heard]).invoke(
-                [*command, *places(settings.dbt_target, settings.engine), *QUIET, "--no-write-json", *selection]
+            outcome = dbtRunner(callbacks=[collect]).invoke(
+                [*command, *dbt_arguments(settings.dbt_target, settings.engine), *QUIET, "--no-write-json", *selection]
             )
         finally:
-            let_go_of_the_warehouse()
+            release_warehouse()
     failed = any(
         result["info"]["name"] == "LogModelResult" and result["data"]["status"] == "error" for result in results
     )
     if outcome.exception is None and not failed and results:
         return results, None
-    return results, "\n".join(errors) or str(outcome.exception or "dbt gave no result")
+    return results, "\n".join(errors) or str(outcome.exception or "dbt returned no result")
 
 
 def read_manifest(settings: Settings) -> dict[str, Any]:
-    """dbt's manifest of the project as it is; parsed anew only where a file of it changed. Raises Failure."""
+    """dbt's manifest of the project. Parses the project again only if a file changed. Raises Failure."""
     settings.dbt_target.mkdir(parents=True, exist_ok=True)
     path, stamp = settings.dbt_target / "manifest.json", settings.dbt_target / "manifest.of"
     digest = _digest()
@@ -98,14 +98,18 @@ def read_manifest(settings: Settings) -> dict[str, Any]:
         if not (path.exists() and stamp.exists() and stamp.read_text() == digest):
             _parse(settings)
             stamp.write_text(digest)
-        return json.loads(path.read_bytes())
+        try:
+            return json.loads(path.read_bytes())
+        except ValueError:  # truncated, for example by a full disk
+            _parse(settings)
+            return json.loads(path.read_bytes())
 
 
 def _parse(settings: Settings) -> None:
     from dbt.cli.main import dbtRunner
 
     with dbt_environment(profile_environment(settings)):
-        outcome = dbtRunner().invoke(["parse", *places(settings.dbt_target, settings.engine), *QUIET])
+        outcome = dbtRunner().invoke(["parse", *dbt_arguments(settings.dbt_target, settings.engine), *QUIET])
     if not outcome.success:
         raise Failure(description=f"the dbt project does not parse: {outcome.exception}")
 
@@ -113,7 +117,7 @@ def _parse(settings: Settings) -> None:
 def _digest() -> str:
     sums = hashlib.sha256()
     for path in sorted(DBT_FOLDER.rglob("*")):
-        if path.suffix in (".sql", ".yml"):
+        if path.suffix in (".sql", ".yml", ".yaml"):
             sums.update(str(path.relative_to(DBT_FOLDER)).encode() + path.read_bytes())
     return sums.hexdigest()
 

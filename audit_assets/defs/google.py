@@ -1,4 +1,4 @@
-"""BigQuery's client by way of Dagster's own resource; imported only where BigQuery is the warehouse."""
+"""BigQuery's client through Dagster's own resource; imported only if BigQuery is the warehouse."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from dagster_gcp import BigQueryResource
 from google.cloud import bigquery
 
-from audit_assets.warehouse.bigquery.client import Place, open_client
+from audit_assets.warehouse.bigquery.client import TableLocation, open_client
 
 
 class BigQueryAt(BigQueryResource):
-    """The stock resource; an emulator at `endpoint` is asked there, without credentials."""
+    """The stock resource, with an optional `endpoint` of an emulator, which is used without credentials."""
 
     dataset: str
     endpoint: str | None = None
@@ -21,11 +21,11 @@ class BigQueryAt(BigQueryResource):
             with super().get_client() as client:
                 yield client
         else:
-            yield open_client(Place(str(self.project), self.dataset, str(self.location), self.endpoint))
+            yield open_client(TableLocation(str(self.project), self.dataset, str(self.location), self.endpoint))
 
 
-def client_at(place: Place) -> bigquery.Client:
-    """A client for the place, handed down to code that knows no Dagster."""
+def client_at(place: TableLocation) -> bigquery.Client:
+    """A client for the location, for code that does not import Dagster."""
     resource = BigQueryAt(
         project=place.project, location=place.location, dataset=place.dataset, endpoint=place.endpoint
     )

@@ -1,8 +1,8 @@
-"""Assets of the sync: raw rows by day, and the tables that say what each sync did."""
+"""Assets of the sync: raw rows by day, and the tables that record what each sync did."""
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from dagster import (
@@ -20,15 +20,15 @@ from dagster import (
 from pydantic import Field
 
 from audit_assets.defs.dbt_events import MANIFEST
-from audit_assets.defs.liveness import mark_alive
-from audit_assets.defs.partitions import DAILY, FRESH, ONE_RUN, POLICY, days_of, listed
+from audit_assets.defs.partitions import DAILY, FRESHNESS, ONE_RUN, POLICY, format_days, partition_days
 from audit_assets.defs.resources import Surroundings
-from audit_assets.ingest.mirror import MirrorError, lag_seconds, mirrored, write_mirror
 from audit_assets.ingest.policy import PolicyError
-from audit_assets.ingest.source_error import SourceError
+from audit_assets.ingest.source_connection import SourceError
+from audit_assets.ingest.state_mirror import MirrorError, lag_seconds, mirror_document, write_mirror
 from audit_assets.ingest.sync import SyncReport, sync
 from audit_assets.ingest.windows import Request, WindowError
 from audit_assets.settings import SettingsError, read_settings
+from audit_assets.warehouse.attempts import track_attempt
 from audit_assets.warehouse.protocol import DayWindow, Load, Mode, WarehouseError
 from audit_assets.warehouse.schema import SCHEMA, TABLES
 
@@ -37,17 +37,17 @@ ENGINE = read_settings().engine  # a kind of every table in the UI
 
 
 def _schema(table: str) -> dict[str, Any]:
-    """The table's columns, with what dbt's sources.yml says of them."""
-    told = next((node["columns"] for node in MANIFEST["sources"].values() if node["name"] == table), {})
+    """The table's columns, with their descriptions from dbt's sources.yml."""
+    documented = next((node["columns"] for node in MANIFEST["sources"].values() if node["name"] == table), {})
     columns = [
-        TableColumn(name, kind, description=told.get(name, {}).get("description") or None)
+        TableColumn(name, kind, description=documented.get(name, {}).get("description") or None)
         for name, kind in TABLES[table].items()
     ]
-    return table_told(table, columns)
+    return table_metadata(table, columns)
 
 
-def table_told(table: str, columns: list[TableColumn]) -> dict[str, Any]:
-    """What the UI is told of a table of the warehouse: its name there, and its columns."""
+def table_metadata(table: str, columns: list[TableColumn]) -> dict[str, Any]:
+    """Asset metadata of a warehouse table for the UI: its qualified name and its columns."""
     return _columns(columns) | {"dagster/table_name": f"warehouse.{SCHEMA}.{table}"}
 
 
@@ -56,7 +56,7 @@ def _columns(columns: list[TableColumn]) -> dict[str, Any]:
 
 
 def _source_columns() -> list[TableColumn]:
-    """The customer's names; the types are those of docs/audit-log-analytics-sync.md."""
+    """The source's columns with the configured names, and the types of docs/audit-log-analytics-sync.md."""
     names = POLICY.source.columns
     texts = [names.id, names.workflow_id, names.capability, names.provider]
     return [
@@ -74,7 +74,7 @@ source_table = AssetSpec(
     owners=OWNERS,
     description=(
         "The application's own audit table. One row per interaction of the copilot, read only. "
-        "Prompt and response text stay there."
+        "Prompt and response texts are not copied."
     ),
     metadata=_columns(_source_columns()) | {"dagster/table_name": POLICY.source.table},
 )
@@ -86,10 +86,10 @@ raw_logs = AssetSpec(
     group_name="ingestion",
     kinds={ENGINE, "table"},
     owners=OWNERS,
-    freshness_policy=FRESH,
+    freshness_policy=FRESHNESS,
     description=(
-        "One row per interaction, by UTC day: who, what, when, how it ended and how long it took, without a word of "
-        "prompt or response. Upserted by id; the watermark is saved with the rows it covers."
+        "One row per interaction, by UTC day: who, what, when, outcome and duration, without prompt and response "
+        "texts. Upserted by id; the watermark is saved with the rows it covers."
     ),
     metadata=_schema("ai_audit_logs"),
 )
@@ -111,8 +111,8 @@ source_workspaces = AssetSpec(
 )
 
 
-def _beside(table: str, description: str, origin: AssetSpec = source_table) -> AssetSpec:
-    """A table beside the raw rows: the whole of it after each sync, so it has no partitions."""
+def _unpartitioned(table: str, description: str, origin: AssetSpec = source_table) -> AssetSpec:
+    """A table that each sync materializes as a whole, without partitions."""
     return AssetSpec(
         table,
         deps=[origin],
@@ -124,40 +124,47 @@ def _beside(table: str, description: str, origin: AssetSpec = source_table) -> A
     )
 
 
-sync_state = _beside(
+sync_state = _unpartitioned(
     "ai_audit_sync_state",
-    "One row per sync: window, watermark, rows read, added, changed, removed, refused; how long.",
+    "One row per sync: window, watermark, duration, and rows read, added, changed, removed and rejected.",
 )
-rejects = _beside(
+rejects = _unpartitioned(
     "ai_audit_rejects",
-    "Source rows that could not be loaded, by reason. Loaded plus rejected is what the source holds.",
+    "Source rows that could not be loaded, by reason. Loaded plus rejected rows equal the rows of the source.",
 )
-repair_diff = _beside(
+repair_diff = _unpartitioned(
     "ai_audit_repair_diff",
-    "What later syncs changed, removed or found missing, each with the version that was there before.",
+    "Rows that later syncs changed, removed or found missing, each with its previous version.",
 )
-days = _beside(
+discrepancies = _unpartitioned(
+    "ai_audit_discrepancies",
+    "Days on which the warehouse is known to differ from the source: a removal is held, or rows differ after a repair.",
+)
+days = _unpartitioned(
     "ai_audit_days",
     "One row per UTC day: how often its rows changed, and whether the models have read the last change.",
 )
-workspaces = _beside(
+workspaces = _unpartitioned(
     "ai_audit_workspaces",
-    "One row per workspace that the source has now, read whole once an hour: who was there lately, record or not.",
+    "One row per workspace in the source, fully read once an hour, with its last access (also without audit records).",
     source_workspaces,
 )
 
-SYNCED = [raw_logs, sync_state, rejects, repair_diff, days, workspaces]
+SYNCED = [raw_logs, sync_state, rejects, repair_diff, discrepancies, days, workspaces]
 
 
 class SyncConfig(Config):
-    """What one run reads. The UI's default re-reads the run's own partitions."""
+    """What a run reads. By default, a run from the UI re-reads its own partitions."""
 
     mode: Mode = Field(
         default="days",
-        description="days: re-read the run's partitions. delta: what is new. full: the nightly repair.",
+        description="days: re-read the run's partitions. delta: new rows. full: the nightly repair.",
     )
     lookback_minutes: int | None = Field(
-        default=None, description="Overrides the policy's look-back, for delta and full."
+        default=None, description="Overrides the policy's look-back for delta and full."
+    )
+    accept_removal_by: str | None = Field(
+        default=None, description="Who accepts the removal of rows that the source no longer has; recorded."
     )
 
 
@@ -165,21 +172,22 @@ class SyncConfig(Config):
     name="sync_ai_audit_logs",
     specs=SYNCED,
     backfill_policy=ONE_RUN,
-    # A backfill of ai_audit_logs from the asset graph takes it alone: the tables beside it have no partitions.
+    # A backfill of ai_audit_logs from the asset graph selects it alone: the other tables have no partitions.
     can_subset=True,
     op_tags={"dagster/priority": "1"},
 )
 def sync_ai_audit_logs(
     context: AssetExecutionContext, config: SyncConfig, surroundings: Surroundings
 ) -> Iterator[MaterializeResult]:
-    """Brings rows from the source into the warehouse, a UTC day a commit."""
-    asked = days_of(context) or (datetime.now(UTC).date(),)
+    """Loads rows from the source into the warehouse, with one commit per UTC day."""
+    clock = surroundings.clock()
+    requested = partition_days(context) or (clock.today(),)
     lookback = timedelta(minutes=config.lookback_minutes) if config.lookback_minutes else None
-    request = Request(config.mode, lookback=lookback, days=(asked[0], asked[-1]) if config.mode == "days" else None)
+    days = (requested[0], requested[-1]) if config.mode == "days" else None
+    request = Request(config.mode, lookback=lookback, days=days, accept_removal_by=config.accept_removal_by)
     settings = surroundings.settings()
-    mark_alive(settings, context.run.run_id)
 
-    def told(window: DayWindow, load: Load) -> None:
+    def log_window(window: DayWindow, load: Load) -> None:
         if load.counts.added or load.counts.changed or load.counts.removed:
             counts = load.counts
             context.log.info(
@@ -188,48 +196,58 @@ def sync_ai_audit_logs(
             )
 
     try:
-        report = sync(settings.source_url, surroundings.warehouse(), surroundings.policy(), request, told)
-        write_mirror(settings.state_file, report.run)
-    except (SettingsError, PolicyError, SourceError, WarehouseError, WindowError, MirrorError) as error:
+        with track_attempt(settings.attempts_folder, config.mode, clock()) as attempt:
+            report = sync(
+                settings.source_url, surroundings.warehouse(), surroundings.policy(), request, log_window, clock,
+                clock.fixed_at, attempt,
+            )  # fmt: skip
+    except (SettingsError, PolicyError, SourceError, WarehouseError, WindowError) as error:
         raise Failure(description=str(error)) from error
-    context.log.info(json.dumps({"event": "sync", **mirrored(report.run)}))
+    try:
+        write_mirror(settings.state_file, report.run)
+    except MirrorError as error:
+        # Nothing in the pipeline reads the mirror: the models run, and the check state_mirror_is_current warns until
+        # it is written.
+        context.log.error(str(error))
+    context.log.info(json.dumps({"event": "sync", **mirror_document(report.run)}))
     for warning in report.warnings:
         context.log.warning(warning)
-    metadata = _told(report)
+    metadata = _metadata(report)
     for day in report.days:
-        if day not in asked:  # late rows of a day this run is not about: that day's asset changed all the same
+        if day not in requested:  # late rows changed a day outside the run's partitions
             context.log_event(AssetMaterialization("ai_audit_logs", partition=day.isoformat(), metadata=metadata))
     for spec in SYNCED:
         if spec.key in context.selected_asset_keys:
-            yield MaterializeResult(spec.key, metadata=metadata | (_rows(report) if spec is workspaces else {}))
+            yield MaterializeResult(spec.key, metadata=metadata | (_row_count(report) if spec is workspaces else {}))
 
 
-def _rows(report: SyncReport) -> dict[str, MetadataValue]:
-    """How many workspaces there are; nothing where the hour's first sync has read them already."""
+def _row_count(report: SyncReport) -> dict[str, MetadataValue]:
+    """The number of workspaces; empty if an earlier sync of the hour has already read them."""
     return {} if report.workspaces is None else {"dagster/row_count": MetadataValue.int(report.workspaces)}
 
 
-def _told(report: SyncReport) -> dict[str, MetadataValue]:
-    """What a person wants to know of a sync, as the UI shows it. Times are UTC."""
+def _metadata(report: SyncReport) -> dict[str, MetadataValue]:
+    """The figures of a sync as asset metadata. Times are UTC."""
     run = report.run
-    known: dict[str, MetadataValue] = {
+    metadata: dict[str, MetadataValue] = {
         "records_synced": MetadataValue.int(run.counts.added + run.counts.changed),
         "records_read": MetadataValue.int(run.counts.read),
         "records_rejected": MetadataValue.int(sum(run.counts.rejected.values())),
         "records_removed": MetadataValue.int(run.counts.removed),
+        "records_held": MetadataValue.int(report.held),
         "sync_duration_ms": MetadataValue.int(run.sync_duration_ms),
         "mode": MetadataValue.text(run.mode),
-        "days_changed": MetadataValue.text(listed(report.days)),
+        "days_changed": MetadataValue.text(format_days(report.days)),
     }
     times = {
         "last_synced_at": run.last_synced_at,
         "source_max_created_at": run.source_max_created_at,
         "watermark": run.watermark,
     }
-    known |= {name: MetadataValue.timestamp(moment) for name, moment in times.items() if moment is not None}
+    metadata |= {name: MetadataValue.timestamp(moment) for name, moment in times.items() if moment is not None}
     lag = lag_seconds(run.source_max_created_at, run.watermark, run.last_synced_at)
     if lag is not None:
-        known["lag_seconds"] = MetadataValue.float(lag)
+        metadata["lag_seconds"] = MetadataValue.float(lag)
     if report.warnings:
-        known["warnings"] = MetadataValue.md("\n".join(f"- {warning}" for warning in report.warnings))
-    return known
+        metadata["warnings"] = MetadataValue.md("\n".join(f"- {warning}" for warning in report.warnings))
+    return metadata

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 from dagster import (
@@ -13,24 +13,27 @@ from dagster import (
     AssetSpec,
     Failure,
     MetadataValue,
+    Output,
 )
 from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 from dagster_dbt.asset_utils import get_subset_selection_for_context
 
 from audit_assets.defs.dbt_events import MANIFEST, dbt_build
 from audit_assets.defs.ingestion import ENGINE, OWNERS
-from audit_assets.defs.partitions import DAILY, FRESH, ONE_RUN, days_of, listed
+from audit_assets.defs.not_checked import replace_pass
+from audit_assets.defs.partitions import DAILY, FRESHNESS, ONE_RUN, format_days, partition_days
 from audit_assets.defs.resources import Surroundings
-from audit_assets.settings import Settings
-from audit_assets.warehouse.dbt_calls import profile_environment
-from audit_assets.warehouse.protocol import WarehouseError
+from audit_assets.warehouse.builds import count_rows, newest_sync
+from audit_assets.warehouse.dbt_environment import profile_environment
+from audit_assets.warehouse.protocol import Warehouse, WarehouseError
+from audit_assets.warehouse.snapshot import PER_DAY
 
 
 class Translator(DagsterDbtTranslator):
-    """Single-part keys, one name everywhere; freshness on what people look at; checks that say what they promise.
+    """Single-part asset keys that equal the model names, freshness policies, and check descriptions.
 
-    The checks have no partitions: a range run would plan one evaluation a day and record one in all, and the UI would
-    show the other days as skipped. An evaluation names its days in its metadata.
+    The checks have no partitions: a run over a range would plan one evaluation per day but record only one, and the UI
+    would show the other days as skipped. An evaluation lists its days in its metadata.
     """
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> AssetSpec:
@@ -38,7 +41,7 @@ class Translator(DagsterDbtTranslator):
         if not unique_id.startswith("model."):
             return spec
         kind = "view" if manifest["nodes"][unique_id]["config"]["materialized"] == "view" else "table"
-        return spec.replace_attributes(kinds={"dbt", ENGINE, kind}, owners=OWNERS, freshness_policy=FRESH)
+        return spec.replace_attributes(kinds={"dbt", ENGINE, kind}, owners=OWNERS, freshness_policy=FRESHNESS)
 
     def get_asset_check_spec(
         self, asset_spec: AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
@@ -47,68 +50,97 @@ class Translator(DagsterDbtTranslator):
         if spec is None:
             return None
         test = manifest["nodes"][unique_id]
-        described = spec.description or _promise(test)
-        # By dbt's severity it would block the snapshot: a failed check is told, and holds nothing up.
-        # AssetCheckSpec is a named tuple that offers no other way to change a field.
-        return spec._replace(description=described, blocking=False)  # pyright: ignore[reportPrivateUsage]
+        description = spec.description or _describe_test(test)
+        # With dbt's severity the check would block the snapshot. A failed check is reported and blocks nothing.
+        # AssetCheckSpec is a named tuple; there is no other way to change a field.
+        return spec._replace(description=description, blocking=False)  # pyright: ignore[reportPrivateUsage]
 
 
-# What a test of the project promises, from its arguments.
-_PROMISES = {
-    "grain_is_unique_and_complete": "One row per {columns}; none of them is null.",
-    "sums_agree_by_day": "By day, {figure} equals {other_figure} of {other}.",
+# Descriptions of the project's tests, filled with the test's arguments.
+_TEST_DESCRIPTIONS = {
+    "unique_combination_of_columns": "One row per {combination_of_columns}; none of them is null.",
     "accepted_values": "{column_name} is one of {values}.",
-    "holds_on_every_row": "On every row {expression}.",
+    "not_null": "{column_name} is never null.",
+    "expression_is_true": "On every row {expression}.",
     "relationships": "Each {column_name} is a {field} of {to}.",
+    "expectations_match_recount": "The expected values of each step equal a recount from its earlier counts.",
+    "outcomes_match_recount": "The outcomes equal a recount from the counts of the steps; the base rates are {grid}'s.",
 }
 
 
-def _promise(test: Mapping[str, Any]) -> str | None:
+def _describe_test(test: Mapping[str, Any]) -> str | None:
     known = test.get("test_metadata") or {}
-    if known.get("name") not in _PROMISES:
+    if known.get("name") not in _TEST_DESCRIPTIONS:
         return None
     arguments = known["kwargs"].get("arguments", known["kwargs"])
-    words = {
+    values = {
         name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         for name, value in {**known["kwargs"], **arguments}.items()
     }
-    said = _PROMISES[known["name"]].format_map(words)
-    return re.sub(r"ref\('(\w+)'\)", r"\1", said)
+    text = _TEST_DESCRIPTIONS[known["name"]].format_map(values)
+    return re.sub(r"ref\('(\w+)'\)", r"\1", text)
 
 
 TRANSLATOR = Translator()
+
+_MODEL_NAMES = frozenset(node["name"] for node in MANIFEST["nodes"].values() if node["resource_type"] == "model")
 
 
 @dbt_assets(
     manifest=MANIFEST, partitions_def=DAILY, backfill_policy=ONE_RUN, dagster_dbt_translator=TRANSLATOR, name="models"
 )
 def models(context: AssetExecutionContext, surroundings: Surroundings) -> Iterator[Any]:
-    """Builds the run's days, and whatever other days a sync changed since the models last read them."""
+    """Builds the run's days, and all other days that a sync changed since the models last read them."""
     settings = surroundings.settings()
-    asked = days_of(context)
+    requested = partition_days(context)
     selection, indirect = _selection(context)
-    whole = context.selected_asset_keys == models.keys
+    all_selected = context.selected_asset_keys == models.keys
     warehouse = surroundings.warehouse()
     try:
         with warehouse.exclusive("the models"):
-            with warehouse.opened() as keeper:
-                changed = keeper.unbuilt_days() if whole else ()
-            days = tuple(sorted({*asked, *changed}))
-            window = _window(days, indirect, settings)
-            for event in dbt_build(context, MANIFEST, TRANSLATOR, selection, window, settings):
-                yield _dated(event, days) if isinstance(event, AssetCheckResult) else event
-            if whole:
-                with warehouse.opened() as keeper:
-                    keeper.mark_built(days)
+            with warehouse.maintenance_without_lock() as session:
+                changed = session.unbuilt_days() if all_selected else ()
+                sync_id = newest_sync(session)
+                is_empty = bool(context.selected_asset_check_keys) and not count_rows(session)
+            days, now, built = tuple(sorted({*requested, *changed})), surroundings.now(), set[str]()
+            environment = _build_environment(days, indirect, now, surroundings)
+            try:
+                for event in dbt_build(context, MANIFEST, TRANSLATOR, selection, environment, settings):
+                    if isinstance(event, Output):
+                        built.add(context.asset_key_for_output(event.output_name).to_user_string())
+                    yield _with_days(event, days, is_empty) if isinstance(event, AssetCheckResult) else event
+            except Failure:
+                # The models that were built count as fresh although another one failed. Those with a file per day are
+                # published again only after their days are marked as built.
+                if all_selected:
+                    _record_builds(context, warehouse, built - set(PER_DAY), now, sync_id)
+                raise
+            if all_selected:
+                with warehouse.maintenance_without_lock() as session:
+                    session.mark_built(days)
+                    session.record_builds(built, _MODEL_NAMES, now, sync_id)
     except WarehouseError as error:
         raise Failure(description=str(error)) from error
-    for day in sorted(set(changed) - set(asked)):
+    for day in sorted(set(changed) - set(requested)):
         for key in context.selected_asset_keys:
             context.log_event(AssetMaterialization(key, partition=day.isoformat()))
 
 
+def _record_builds(
+    context: AssetExecutionContext, warehouse: Warehouse, built: set[str], at: datetime, sync_id: str | None
+) -> None:
+    """Records the built models after a failed build. An error here is only logged, so that it does not hide the
+    failure of the build."""
+    try:
+        with warehouse.maintenance_without_lock() as session:
+            session.record_builds(built, _MODEL_NAMES, at, sync_id)
+    except WarehouseError as error:
+        context.log.warning(f"could not record which models were built: {error}")
+
+
 def _selection(context: AssetExecutionContext) -> tuple[list[str], str | None]:
-    """dbt's arguments for what the run selects: every model, with all tests or none, or some of either."""
+    """dbt's selection arguments for the run: all models with all or no tests, or a subset of models and tests. The
+    second value is DBT_INDIRECT_SELECTION, if needed."""
     if context.selected_asset_keys == models.keys and context.selected_asset_check_keys in (set(), models.check_keys):
         return ["--select", "fqn:*"], None
     return get_subset_selection_for_context(
@@ -122,16 +154,25 @@ def _selection(context: AssetExecutionContext) -> tuple[list[str], str | None]:
     )
 
 
-def _dated(result: AssetCheckResult, days: tuple[date, ...]) -> AssetCheckResult:
-    """A test reads all the days that were built, and a run over a range records it once: so it says which they were."""
-    return result._replace(metadata={**result.metadata, "days": MetadataValue.text(listed(days))})
+def _with_days(result: AssetCheckResult, days: tuple[date, ...], is_empty: bool) -> AssetCheckResult:
+    """`result` with the days it covers in its metadata: a test reads all built days, and a run over a range records it
+    once. On an empty warehouse every test would pass, so a pass becomes "not checked"."""
+    if is_empty:
+        result = replace_pass(result, "the warehouse has no row yet; run `audit sync`")
+    exact = MetadataValue.json([day.isoformat() for day in days])
+    return result._replace(
+        metadata={**result.metadata, "days": MetadataValue.text(format_days(days)), "built_days": exact}
+    )
 
 
-def _window(days: tuple[date, ...], indirect: str | None, settings: Settings) -> dict[str, str]:
-    """What the models read from the environment: see dbt/macros/build_window.sql."""
-    window = {
+def _build_environment(
+    days: tuple[date, ...], indirect: str | None, now: datetime, surroundings: Surroundings
+) -> dict[str, str]:
+    """The environment variables that the models read: see dbt/macros/build_window.sql and statuses.sql."""
+    environment = {
         "AI_AUDIT_BUILD_DAYS": ",".join(day.isoformat() for day in days),
-        "AI_AUDIT_BUILD_NOW": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        **profile_environment(settings),
+        "AI_AUDIT_BUILD_NOW": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        **surroundings.policy().source.statuses.environment(),
+        **profile_environment(surroundings.settings()),
     }
-    return window if indirect is None else {**window, "DBT_INDIRECT_SELECTION": indirect}
+    return environment if indirect is None else {**environment, "DBT_INDIRECT_SELECTION": indirect}

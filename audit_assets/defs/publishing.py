@@ -1,12 +1,10 @@
-"""The published snapshot as an asset: what every reader of the tables uses."""
-
-from datetime import UTC, datetime
+"""The published snapshot as an asset. Every reader of the tables uses it."""
 
 from dagster import AssetExecutionContext, AssetKey, Failure, MaterializeResult, MetadataValue, asset
 
 from audit_assets.defs.ingestion import OWNERS, SYNCED
 from audit_assets.defs.models import models
-from audit_assets.defs.partitions import FRESH
+from audit_assets.defs.partitions import FRESHNESS
 from audit_assets.defs.resources import Surroundings
 from audit_assets.warehouse.protocol import WarehouseError
 from audit_assets.warehouse.snapshot import publish
@@ -20,22 +18,26 @@ SNAPSHOT = AssetKey("published_snapshot")
     group_name="serving",
     kinds={"parquet"},
     owners=OWNERS,
-    freshness_policy=FRESH,
+    freshness_policy=FRESHNESS,
     description=(
-        "All tables as of one moment, in immutable Parquet files behind one manifest: rules, dashboards and exports "
-        "read this and never the live warehouse."
+        "All tables as of one point in time, in immutable Parquet files with one manifest. Rules, dashboards and "
+        "exports read the snapshot and never the live warehouse."
     ),
 )
 def published_snapshot(context: AssetExecutionContext, surroundings: Surroundings) -> MaterializeResult:
     settings = surroundings.settings()
     try:
-        with surroundings.warehouse().keeper("publishing") as keeper:
-            published = publish(keeper, settings.snapshot_folder, datetime.now(UTC))
+        with surroundings.warehouse().maintenance("publishing") as session:
+            published = publish(session, settings.snapshot_folder, surroundings.now())
     except WarehouseError as error:
         raise Failure(description=str(error)) from error
     manifest = published.manifest
     rows = "\n".join(f"| {table} | {manifest.rows(table):,} |" for table in sorted(manifest.files))
-    times = {"published_at": manifest.published_at, "watermark": manifest.watermark}
+    times = {
+        "published_at": manifest.published_at,
+        "last_synced_at": manifest.last_synced_at,
+        "watermark": manifest.watermark,
+    }
     return MaterializeResult(
         metadata={
             "dagster/row_count": MetadataValue.int(manifest.rows("ai_audit_logs")),

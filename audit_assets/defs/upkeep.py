@@ -1,10 +1,10 @@
-"""Hourly upkeep, so that the hot loop leaves no trail: old runs and their logs, replaced files, free space."""
+"""Hourly upkeep: deletes old micro-batch runs with their logs, old rows and replaced files, and frees disk space."""
 
 import shutil
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from dagster import (
@@ -22,22 +22,24 @@ from dagster import (
 )
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, not_, or_, select
 
-from audit_assets.alerting.record import forget_evaluations
-from audit_assets.defs.liveness import sweep_locks
+from audit_assets.alerting.ledger.store import delete_evaluations, in_batches
+from audit_assets.clock import Clock
+from audit_assets.defs.checks import watched_checks
+from audit_assets.defs.liveness import RETRIES, sweep_locks
 from audit_assets.defs.partitions import POLICY
 from audit_assets.defs.resources import Surroundings
-from audit_assets.warehouse.snapshot import sweep
+from audit_assets.warehouse.snapshot import delete_orphans
 
 _ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.CANCELED]
 _BATCH = 200
-_KEEP_EVALUATIONS = timedelta(days=7)  # 20,000 rows a day; what happened to episodes is kept for ever
+_KEEP_EVALUATIONS = timedelta(days=7)  # 20,000 rows per day; the events of episodes are kept forever
 
 
-def _outlived(instance: DagsterInstance, before: datetime) -> Iterator[str]:
-    """Ids of ended delta and judge-only runs created before `before`. Each leaves 323 KiB of events; failed ones,
-    repairs and backfills are kept."""
+def _expired_run_ids(instance: DagsterInstance, before: datetime) -> Iterator[str]:
+    """Ids of ended delta and judge-only runs that were created before `before` (UTC). Each has 323 KiB of events.
+    Failed runs, repairs and backfills are kept."""
     while True:
         runs = instance.get_run_ids(
             RunsFilter(statuses=_ENDED, tags={"audit/mode": ["delta", "judge"]}, created_before=before), limit=_BATCH
@@ -47,24 +49,28 @@ def _outlived(instance: DagsterInstance, before: datetime) -> Iterator[str]:
             return
 
 
-def _forget(instance: DagsterInstance, run_ids: Collection[str]) -> None:
-    """What deleting a run leaves behind: the evaluations of its checks, of which the newest of each check stays, and on
-    SQLite a file of events a run, emptied, 0.5 MB each, 40 an hour."""
+def _delete_leftovers(instance: DagsterInstance, run_ids: Sequence[str]) -> None:
+    """Deletes what Dagster keeps of a deleted run: the evaluations of its checks, and on SQLite an emptied event file
+    per run (0.5 MB each, 40 per hour). Keeps the newest evaluation of each check, and every failed evaluation of the
+    checks that page: the day it names stays failed until the check passes for that day."""
     storage = instance.event_log_storage
     if not isinstance(storage, SqlEventLogStorage):
         return
     checks = AssetCheckExecutionsTable
     newest = select(func.max(checks.c.id)).group_by(checks.c.asset_key, checks.c.check_name).scalar_subquery()
+    pages = checks.c.check_name.in_({key.name for key in watched_checks()})
+    is_needed = or_(checks.c.id.in_(newest), and_(pages, checks.c.execution_status == "FAILED"))
     with storage.index_connection() as connection:
-        connection.execute(checks.delete().where(checks.c.run_id.in_(run_ids), checks.c.id.not_in(newest)))
+        for some in in_batches(run_ids):
+            connection.execute(checks.delete().where(checks.c.run_id.in_(some), not_(is_needed)))
     if isinstance(storage, SqliteEventLogStorage):
         for run_id in run_ids:
             for ending in ("", "-wal", "-shm"):
                 Path(storage.path_for_shard(run_id) + ending).unlink(missing_ok=True)
 
 
-def _give_space_back(instance: DagsterInstance) -> None:
-    """SQLite keeps the pages of what was deleted: the file stays as large as it was at the end of the busiest hour."""
+def _vacuum(instance: DagsterInstance) -> None:
+    """Shrinks the SQLite index. SQLite keeps the pages of deleted rows, so the file would never get smaller."""
     storage = instance.event_log_storage
     if isinstance(storage, SqliteEventLogStorage):
         with closing(sqlite3.connect(storage.path_for_shard("index"), timeout=30)) as connection:
@@ -72,36 +78,37 @@ def _give_space_back(instance: DagsterInstance) -> None:
             connection.execute("pragma wal_checkpoint(truncate)")
 
 
-@op(description="Deletes the runs, events and captured logs of micro-batches beyond their hours.")
+@op(description="Deletes runs, events and captured logs of micro-batches past their retention.")
 def prune_runs(context: OpExecutionContext) -> None:
-    instance, before = context.instance, datetime.now(UTC) - POLICY.upkeep.keep_micro_batches
+    # Dagster's records use the system clock.
+    instance, before = context.instance, Clock()() - POLICY.upkeep.keep_micro_batches
     pruned: list[str] = []
-    for run_id in _outlived(instance, before):
+    for run_id in _expired_run_ids(instance, before):
         instance.delete_run(run_id)
         shutil.rmtree(Path(instance.storage_directory()) / run_id, ignore_errors=True)
         pruned.append(run_id)
-    _forget(instance, pruned)
-    _give_space_back(instance)
+    _delete_leftovers(instance, pruned)
+    _vacuum(instance)
     context.log.info(f"{len(pruned)} micro-batch runs from before {before:%Y-%m-%d %H:%M} UTC deleted")
 
 
 @op(
     ins={"after": In(Nothing)},
-    description="Drops state rows beyond their days, gives free pages back, and sweeps files of killed publishings.",
+    description="Deletes state rows past their retention, frees pages, and deletes files of interrupted publishing.",
 )
 def tidy_warehouse(context: OpExecutionContext, surroundings: Surroundings) -> None:
-    settings, now = surroundings.settings(), datetime.now(UTC)
-    with surroundings.warehouse().keeper("upkeep") as keeper:
-        dropped = keeper.tidy(now - POLICY.upkeep.keep_sync_rows)
+    settings, now = surroundings.settings(), surroundings.now()
+    with surroundings.warehouse().maintenance("upkeep") as session:
+        rows = session.prune_sync_state(now - POLICY.upkeep.keep_sync_rows)
     with surroundings.ledger() as ledger, ledger.transaction() as connection:
-        forgotten = forget_evaluations(connection, now - _KEEP_EVALUATIONS)
-    swept = sweep(settings.snapshot_folder, now) + sweep_locks(settings)
+        evaluations = delete_evaluations(connection, now - _KEEP_EVALUATIONS)
+    files = delete_orphans(settings.snapshot_folder, now) + sweep_locks(settings)
     context.log.info(
-        f"{dropped} rows of ai_audit_sync_state and {forgotten} evaluations dropped, {swept} orphaned files deleted"
+        f"{rows} rows of ai_audit_sync_state, {evaluations} evaluations and {files} orphaned files deleted"
     )
 
 
-@job(description="Keeps the disk flat under a run every half minute.", tags={"audit/mode": "upkeep"})
+@job(description="Keeps disk usage constant with a run every half minute.", tags={"audit/mode": "upkeep", **RETRIES})
 def upkeep() -> None:
     tidy_warehouse(after=prune_runs())
 
@@ -111,7 +118,7 @@ def upkeep() -> None:
     cron_schedule="35 * * * *",
     execution_timezone="UTC",
     default_status=DefaultScheduleStatus.RUNNING,
-    description="Upkeep, away from the full hour.",
+    description="Hourly upkeep, at minute 35 to avoid the schedules on the hour.",
 )
 def hourly_upkeep(_: ScheduleEvaluationContext) -> dict[str, object]:
     return {}

@@ -1,16 +1,17 @@
-"""Where source and warehouse differ: rows by UTC hour and day, read from both and compared."""
+"""Compares source and warehouse: counts rows per UTC hour and day in both and reports the differences."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from audit_assets.ingest.policy import SyncPolicy
 from audit_assets.ingest.source import open_source
-from audit_assets.warehouse.protocol import HeldCounts, Warehouse
+from audit_assets.warehouse.protocol import HourDigest, LoadedCounts, Warehouse
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows the source holds, and those the warehouse has loaded and refused."""
+    """Rows in the source, and rows that the warehouse has loaded and rejected."""
 
     source: int
     loaded: int
@@ -18,16 +19,16 @@ class Counts:
 
     @property
     def missing(self) -> int:
-        """Rows the warehouse does not know of; below zero, rows it has that the source no longer holds."""
+        """Source rows the warehouse has not processed; below zero, rows that the source no longer has."""
         return self.source - self.loaded - self.rejected
 
 
 @dataclass(frozen=True)
 class GapReport:
-    """What differs between `start` and `end` (UTC): hours, and the days of these hours; empty where nothing does.
+    """The hours between `start` and `end` (UTC) that differ, and their days; empty if nothing differs.
 
-    `outside` compares the rows outside all days (no usable time, before the first day, in the future). Where times
-    are text, `everything` compares the sums over all time, and `untold` says so.
+    `outside` compares the rows outside all days (no usable time, before the first day, in the future). If times are
+    text, only the totals over all time are compared, in `everything`, and `limitation` explains why.
     """
 
     start: datetime
@@ -36,19 +37,25 @@ class GapReport:
     days: dict[date, Counts]
     outside: Counts | None = None
     everything: Counts | None = None
-    untold: str | None = None
+    limitation: str | None = None
+    compared_rows: int = 0
+
+    @property
+    def compared_nothing(self) -> bool:
+        """Whether neither side has a row: nothing was compared, so nothing is proven."""
+        return self.compared_rows == 0
 
     @property
     def is_empty(self) -> bool:
-        """Whether everything that can be compared is equal."""
+        """Whether everything that was compared is equal."""
         return not (self.hours or self.days or self.outside or self.everything)
 
 
-def compared(start: datetime, end: datetime, source: dict[datetime, int], held: HeldCounts) -> GapReport:
-    """The hours from `start` to `end` in which `source` (rows per UTC hour) and `held` differ, and their days."""
+def compared(start: datetime, end: datetime, source: dict[datetime, int], in_warehouse: LoadedCounts) -> GapReport:
+    """The hours from `start` to `end` in which `source` (rows per UTC hour) and warehouse differ, and their days."""
     hours = {
-        hour: Counts(source.get(hour, 0), held.loaded.get(hour, 0), held.rejected.get(hour, 0))
-        for hour in sorted({*source, *held.loaded, *held.rejected})
+        hour: Counts(source.get(hour, 0), in_warehouse.loaded.get(hour, 0), in_warehouse.rejected.get(hour, 0))
+        for hour in sorted({*source, *in_warehouse.loaded, *in_warehouse.rejected})
     }
     sums: dict[date, Counts] = {}
     for hour, counts in hours.items():
@@ -61,25 +68,61 @@ def compared(start: datetime, end: datetime, source: dict[datetime, int], held: 
     return GapReport(start, end, differing, days)
 
 
+def differing_days(
+    source: Mapping[datetime, HourDigest], in_warehouse: Mapping[datetime, HourDigest]
+) -> dict[date, tuple[int, int]]:
+    """The UTC days with an hour that differs, with the numbers of rows in the source and in the warehouse."""
+    days = {hour.date() for hour in {*source, *in_warehouse} if source.get(hour) != in_warehouse.get(hour)}
+
+    def rows(of: Mapping[datetime, HourDigest], day: date) -> int:
+        return sum(found.rows for hour, found in of.items() if hour.date() == day)
+
+    return {day: (rows(source, day), rows(in_warehouse, day)) for day in sorted(days)}
+
+
 def read_gaps(
-    url: str, policy: SyncPolicy, warehouse: Warehouse, start: datetime, end: datetime | None = None
+    url: str,
+    policy: SyncPolicy,
+    warehouse: Warehouse,
+    start: datetime,
+    end: datetime | None = None,
+    source_now: datetime | None = None,
 ) -> GapReport:
-    """Counts both sides from `start` to `end` (UTC; as far as the source has been read where it is None) and compares
-    them. Raises SourceError, WarehouseError."""
-    with warehouse.writer("audit gaps") as writer:
-        last = end or writer.position().watermark or start
-        held = writer.counts_by_hour(start, last)
-    with open_source(url, policy) as source:
+    """Counts both sides from `start` to `end` (UTC) and compares them.
+
+    If `end` is None, it is as far as the source has been read, at least to the look-back before the source's now; and
+    all rows if the source was never read to its end. `source_now` (UTC) replaces the source's clock. Raises
+    SourceError, WarehouseError.
+    """
+    with open_source(url, policy, source_now) as source:
+        now = source.facts().now
+        with warehouse.writer("audit gaps") as writer:
+            last = end or _read_to(writer.position().watermark, now, policy)
+            in_warehouse = writer.counts_by_hour(start, last)
         by_hour = source.counts_by_hour(start, last)
-        outside = source.count_outside(source.facts().now + policy.future_tolerance)
+        outside = source.count_outside(now + policy.future_tolerance)
         if by_hour is None or outside is None:
-            everything = Counts(source.count(), held.all_loaded, held.all_rejected)
-            return GapReport(start, last, {}, {}, everything=everything if everything.missing else None, untold=_UNTOLD)
-    beyond = Counts(outside, 0, held.outside)
-    return replace(compared(start, last, by_hour, held), outside=beyond if beyond.missing else None)
+            everything = Counts(source.count(), in_warehouse.all_loaded, in_warehouse.all_rejected)
+            rows = everything.source + everything.loaded + everything.rejected
+            differs = everything if everything.missing else None
+            return GapReport(start, last, {}, {}, everything=differs, limitation=_ONLY_SUMS, compared_rows=rows)
+    beyond = Counts(outside, 0, in_warehouse.outside)
+    rows = (
+        sum(sum(part.values()) for part in (by_hour, in_warehouse.loaded, in_warehouse.rejected))
+        + outside
+        + in_warehouse.outside
+    )
+    report = compared(start, last, by_hour, in_warehouse)
+    return replace(report, outside=beyond if beyond.missing else None, compared_rows=rows)
 
 
-_UNTOLD = (
-    "the source keeps its times as text or without a zone, so that its days and hours cannot be counted there: only "
-    "the sums over all time are compared"
+def _read_to(watermark: datetime | None, now: datetime, policy: SyncPolicy) -> datetime:
+    """The time (UTC) before which every source row should be in the warehouse at `now`. A sync that makes no progress
+    hides no row; without a watermark the source was never read to its end."""
+    return now + policy.future_tolerance if watermark is None else max(watermark, now - policy.lookback)
+
+
+_ONLY_SUMS = (
+    "the source's times are text or have no time zone, so its days and hours cannot be counted there: only the totals "
+    "over all time are compared"
 )

@@ -1,1 +1,1 @@
-"""Alert rules: YAML to values, and judging facts against them; pure."""
+"""Alert rules: loading the YAML files and evaluating rules against facts; pure."""

@@ -1,17 +1,163 @@
-"""The time that passes while people are at work; pure. Instants come in with their zone and leave in UTC.
+"""Business hours: the calendar of observability/alerts/calendar.yaml and time counted within its hours; pure."""
 
-Open is what the clock on the wall says: from `opens` to `closes` on a day of work. Where summer time skips or repeats
-a part of those hours, they are shorter or longer by it.
-"""
-
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo
 
 import polars as pl
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
-from audit_assets.rules.calendar import BusinessCalendar
+from audit_assets.config.durations import Timezone
+from audit_assets.config.validation import Problem, dotted, validation_errors
+from audit_assets.config.yaml_files import DocumentError, FieldPath, read_document
 
-Stretch = tuple[datetime, datetime]  # [start, end)
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)  # in the order of date.weekday()
+
+
+class CalendarError(Exception):
+    """The calendar file is invalid. The message lists its problems, one per line."""
+
+    def __init__(self, problems: tuple[Problem, ...]):
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+def _clock_time(value: Any) -> timedelta:
+    """`08:00` as the time since midnight on the local clock; `24:00` is the end of the day."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):  # YAML reads a bare 19:00 as 19 × 60
+        raise ValueError('is read as a number; write the time in quotes, such as "19:00"')
+    match = re.fullmatch(r"(\d\d):([0-5]\d)", value) if isinstance(value, str) else None
+    time_of_day = match and timedelta(hours=int(match[1]), minutes=int(match[2]))
+    if time_of_day is None or time_of_day > timedelta(days=1):
+        raise ValueError(f'{value!r} is not a time of day; write hours and minutes in quotes, such as "08:00"')
+    return time_of_day
+
+
+def _plain_date(value: Any) -> date:
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        value = date.fromisoformat(value)
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise ValueError(f"{str(value)!r} is not a date; write it as 2026-11-26")
+    return value
+
+
+ClockTime = Annotated[timedelta, BeforeValidator(_clock_time)]
+PlainDate = Annotated[date, BeforeValidator(_plain_date)]
+HolidayName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Holiday(_Frozen):
+    """A day without business hours."""
+
+    date: PlainDate = Field(description="the date it is observed, such as 2026-11-26")
+    name: HolidayName = Field(description="the holiday's name, such as Thanksgiving Day")
+
+
+class BusinessCalendar(_Frozen):
+    """Open from `opens` to `closes` (local time of `timezone`, since midnight) on `days` that are not holidays."""
+
+    timezone: Timezone = Field(description="the IANA time zone of the hours, such as America/Los_Angeles")
+    days: tuple[Weekday, ...] = Field(min_length=1, description="the working days, such as [mon, tue, wed, thu, fri]")
+    opens: ClockTime = Field(description='the time of day at which business hours begin, in quotes: "08:00"')
+    closes: ClockTime = Field(description='the time of day at which business hours end, in quotes: "19:00"')
+    holidays: tuple[Holiday, ...] = Field(description="a list of {date, name}; [] if there are none")
+
+    @field_validator("closes")
+    @classmethod
+    def _after_opening(cls, closes: timedelta, info: ValidationInfo) -> timedelta:
+        opens = info.data.get("opens")
+        if opens is not None and closes <= opens:
+            raise ValueError(
+                f"{_clock_text(closes)} is not after opens ({_clock_text(opens)}); business hours are within one day, "
+                "and 24:00 is its end"
+            )
+        return closes
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    @property
+    def free_days(self) -> frozenset[date]:
+        """The dates of the holidays."""
+        return frozenset(holiday.date for holiday in self.holidays)
+
+    @property
+    def weekdays(self) -> frozenset[int]:
+        """The working days as date.weekday() counts them: Monday is 0."""
+        return frozenset(WEEKDAYS.index(day) for day in self.days)
+
+
+def read_calendar(path: Path) -> BusinessCalendar:
+    """The calendar in the file `path`. Raises CalendarError with file, line, field and fix of every problem."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}; business hours are read from this file"
+        raise CalendarError((Problem(path.name, 1, "", message),)) from None
+    return parse_calendar(content, path.name)
+
+
+def parse_calendar(content: bytes, file: str = "calendar.yaml") -> BusinessCalendar:
+    """Parses `content` (YAML) as a calendar; `file` is its name in messages. Raises CalendarError."""
+    try:
+        document = read_document(content)
+    except DocumentError as error:
+        raise CalendarError((Problem(file, error.line, error.field, error.message),)) from None
+    try:
+        calendar = BusinessCalendar.model_validate(document.values)
+    except ValidationError as error:
+        raise CalendarError(_in_order(validation_errors(file, document, BusinessCalendar, error))) from None
+    duplicates = [
+        Problem(file, document.line(field_path), dotted(field_path), f"{day} is listed twice; remove one")
+        for field_path, day in _duplicates(calendar)
+    ]
+    if duplicates:
+        raise CalendarError(_in_order(duplicates))
+    return calendar
+
+
+def _duplicates(calendar: BusinessCalendar) -> Iterator[tuple[FieldPath, str]]:
+    """Days of the week and dates that are listed a second time."""
+    for number, day in enumerate(calendar.days):
+        if day in calendar.days[:number]:
+            yield ("days", number), day
+    seen: set[date] = set()
+    for number, holiday in enumerate(calendar.holidays):
+        if holiday.date in seen:
+            yield ("holidays", number, "date"), holiday.date.isoformat()
+        seen.add(holiday.date)
+
+
+def _in_order(problems: list[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda problem: (problem.line, problem.field)))
+
+
+def _clock_text(since_midnight: timedelta) -> str:
+    minutes = since_midnight // timedelta(minutes=1)
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+Interval = tuple[datetime, datetime]  # [start, end)
 
 _DAY, _MINUTE, _TICK = timedelta(days=1), timedelta(minutes=1), timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -20,33 +166,33 @@ _INSTANT = pl.Datetime("us", "UTC")
 
 
 def is_open(calendar: BusinessCalendar, at: datetime) -> bool:
-    """Whether people are at work at `at`. Raises ValueError where `at` has no time zone."""
+    """Whether `at` is within business hours. Raises ValueError if `at` has no time zone."""
     wall = _utc(at, "at").astimezone(calendar.zone).replace(tzinfo=None)
-    shown = wall - datetime.combine(wall.date(), time())
-    return _is_work(wall.date(), calendar) and calendar.opens <= shown < calendar.closes
+    since_midnight = wall - datetime.combine(wall.date(), time())
+    return _is_workday(wall.date(), calendar) and calendar.opens <= since_midnight < calendar.closes
 
 
 def business_minutes_between(calendar: BusinessCalendar, start: datetime, end: datetime) -> float:
-    """Minutes of work in [start, end); 0 where `end` is not after `start`.
+    """Business minutes in [start, end); 0 if `end` is not after `start`.
 
-    Friday 18:30 to Monday 09:30 is 120 where work is from 08:00 to 19:00. Raises ValueError without a time zone.
+    Friday 18:30 to Monday 09:30 is 120 minutes with hours from 08:00 to 19:00. Raises ValueError without a time zone.
     """
-    stretches = open_stretches(calendar, _utc(start, "start"), _utc(end, "end"))
-    return sum((closes - opens for opens, closes in stretches), timedelta()) / _MINUTE
+    intervals = open_intervals(calendar, _utc(start, "start"), _utc(end, "end"))
+    return sum((closes - opens for opens, closes in intervals), timedelta()) / _MINUTE
 
 
 def next_opening(calendar: BusinessCalendar, at: datetime) -> datetime:
-    """`at` where people are at work then, else when they next begin (UTC). Raises ValueError without a time zone."""
+    """`at` if it is within business hours, else when they next begin (UTC). Raises ValueError without a time zone."""
     start = _utc(at, "at")
     while True:
-        for opens, _ in open_stretches(calendar, start, start + _AHEAD):
+        for opens, _ in open_intervals(calendar, start, start + _AHEAD):
             return opens
         start += _AHEAD
 
 
-def open_stretches(calendar: BusinessCalendar, start: datetime, end: datetime) -> Iterator[Stretch]:
-    """The times of work within [start, end), in order, none touching the next (UTC)."""
-    pending: Stretch | None = None
+def open_intervals(calendar: BusinessCalendar, start: datetime, end: datetime) -> Iterator[Interval]:
+    """The business hours within [start, end) as ordered intervals with gaps between them (UTC)."""
+    pending: Interval | None = None
     for opens, closes in _pieces(calendar, start, end):
         if pending is not None and pending[1] == opens:
             opens = pending[0]
@@ -58,36 +204,37 @@ def open_stretches(calendar: BusinessCalendar, start: datetime, end: datetime) -
 
 
 def business_minutes(calendar: BusinessCalendar, starts: pl.Series, ends: pl.Series) -> pl.Series:
-    """`business_minutes_between` of each pair, null where either is null: the same figures, 3.5M pairs in a second.
+    """`business_minutes_between` for each pair, vectorized: the same results, 3.5M pairs per second.
 
-    Both are Datetime with a zone, of one length; the answer is Float64 by the name of `starts`. Raises ValueError.
+    Both series are Datetime with a time zone and have the same length. The result is Float64, has the name of `starts`
+    and is null where either input is null. Raises ValueError.
     """
     if starts.len() != ends.len():
-        raise ValueError(f"{starts.len()} starts and {ends.len()} ends are no pairs")
+        raise ValueError(f"{starts.len()} starts and {ends.len()} ends do not have the same length")
     first, last = _ticks(starts, "starts"), _ticks(ends, "ends")
     lowest, highest = first.min(), last.max()
-    if not isinstance(lowest, int) or not isinstance(highest, int):  # one of the two holds nothing but nulls
+    if not isinstance(lowest, int) or not isinstance(highest, int):  # one of the two contains only nulls
         return pl.Series(starts.name, [None], dtype=pl.Float64()).new_from_index(0, starts.len())
-    worked = _Worked(calendar, lowest, highest)
-    ticks = (worked.until(last) - worked.until(first)).clip(lower_bound=0)
-    # numpy divides; polars multiplies by the reciprocal, and would differ from the other form in the last digit.
+    business_time = _BusinessTime(calendar, lowest, highest)
+    ticks = (business_time.until(last) - business_time.until(first)).clip(lower_bound=0)
+    # numpy divides; polars multiplies by the reciprocal and would differ from the scalar form in the last digit.
     minutes = ticks.fill_null(0).to_numpy() / (_MINUTE // _TICK)
     return pl.Series(starts.name, minutes).set(ticks.is_null(), None)
 
 
-class _Worked:
-    """Microseconds of work since `lowest`, at any microsecond since 1970 up to `highest`: a table of all openings."""
+class _BusinessTime:
+    """Business microseconds since `lowest` for any microsecond since 1970 up to `highest`, from a table of openings."""
 
     def __init__(self, calendar: BusinessCalendar, lowest: int, highest: int) -> None:
-        stretches = list(open_stretches(calendar, _EPOCH + lowest * _TICK, _EPOCH + highest * _TICK))
-        opens = [lowest, *((opens - _EPOCH) // _TICK for opens, _ in stretches)]
-        lengths = [0, *((closes - opens) // _TICK for opens, closes in stretches)]
+        intervals = list(open_intervals(calendar, _EPOCH + lowest * _TICK, _EPOCH + highest * _TICK))
+        opens = [lowest, *((opens - _EPOCH) // _TICK for opens, _ in intervals)]
+        lengths = [0, *((closes - opens) // _TICK for opens, closes in intervals)]
         self._opens = pl.Series(opens, dtype=pl.Int64())
         self._lengths = pl.Series(lengths, dtype=pl.Int64())
         self._before = self._lengths.cum_sum() - self._lengths
 
     def until(self, ticks: pl.Series) -> pl.Series:
-        """Work until each of `ticks`; none before `lowest`, null for null."""
+        """Business microseconds until each of `ticks`; 0 before `lowest`, null for null."""
         known = ticks.fill_null(self._opens[0]).clip(lower_bound=self._opens[0])
         row = self._opens.search_sorted(known, side="right") - 1
         within = known - self._opens.gather(row)
@@ -96,8 +243,8 @@ class _Worked:
         return total.set(ticks.is_null(), None)
 
 
-def _pieces(calendar: BusinessCalendar, start: datetime, end: datetime) -> Iterator[Stretch]:
-    """The times of work within [start, end), cut where the zone's offset changes."""
+def _pieces(calendar: BusinessCalendar, start: datetime, end: datetime) -> Iterator[Interval]:
+    """The business hours within [start, end), split where the zone's offset changes."""
     for begin, until, offset in _offsets(calendar.zone, start, end):
         wall_begin, wall_until = _wall(begin, offset), _wall(until, offset)
         for day in _workdays(calendar, wall_begin.date(), wall_until.date()):
@@ -109,9 +256,9 @@ def _pieces(calendar: BusinessCalendar, start: datetime, end: datetime) -> Itera
 
 
 def _offsets(zone: tzinfo, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime, timedelta]]:
-    """[start, end) cut where the zone's offset from UTC changes: from, to, offset.
+    """[start, end) split where the zone's offset from UTC changes: from, to, offset.
 
-    Looks at each day: no zone changes its offset twice in one.
+    Checks once per day: no zone changes its offset twice in one day.
     """
     begin, probe = start, start
     while probe < end:
@@ -139,7 +286,7 @@ def _offset(zone: tzinfo, at: datetime) -> timedelta:
 
 
 def _wall(at: datetime, offset: timedelta) -> datetime:
-    """What the clock on the wall shows, without a zone."""
+    """Local time, without a zone."""
     return at.replace(tzinfo=None) + offset
 
 
@@ -151,7 +298,7 @@ def _workdays(calendar: BusinessCalendar, first: date, last: date) -> Iterator[d
             yield day
 
 
-def _is_work(day: date, calendar: BusinessCalendar) -> bool:
+def _is_workday(day: date, calendar: BusinessCalendar) -> bool:
     return any(_workdays(calendar, day, day))
 
 
@@ -165,5 +312,5 @@ def _ticks(instants: pl.Series, name: str) -> pl.Series:
     """Microseconds since 1970."""
     dtype = instants.dtype
     if not isinstance(dtype, pl.Datetime) or dtype.time_zone is None:
-        raise ValueError(f"{name} are {dtype}, where times with their zone are expected; give them in UTC")
+        raise ValueError(f"{name} are {dtype}, but times with a time zone are expected; give them in UTC")
     return instants.dt.cast_time_unit("us").to_physical()

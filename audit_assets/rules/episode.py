@@ -1,7 +1,7 @@
-"""Episodes: what becomes of one rule and instance from step to step; pure, and the same live and in a backtest.
+"""Episodes: the state machine of one rule and instance; pure, and the same live and in a backtest.
 
-none → pending → firing → recovering → resolved. Steps are windows of the watched table, not batches: how often the
-pipeline ran changes nothing.
+none → pending → firing → recovering → resolved. Steps are windows of the watched table, not pipeline runs: how often
+the pipeline ran changes nothing.
 """
 
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ State = Literal["pending", "firing", "recovering", "resolved"]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """When an episode opens and closes: `fires_in` of the last `of` steps, and how long it is kept firing."""
+class ForClause:
+    """When an episode opens and closes: after `fires_in` of the last `of` steps, and `keep_firing` after the last."""
 
     fires_in: int = 1
     of: int = 1
@@ -23,10 +23,10 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One row that breaks a rule. Times are UTC; the window is [start, end) and may still be running."""
+    """One row that violates a rule. Times are UTC; the window is [start, end) and may still be running."""
 
     rule_id: str
-    environment: str | None  # None where the watched table holds one environment only
+    environment: str | None  # None if the watched table has only one environment
     dimensions: tuple[tuple[str, str], ...]
     value: float | None
     baseline: float | None
@@ -34,11 +34,11 @@ class Finding:
     delta_percent: float | None  # (value / baseline − 1) × 100; None without a baseline, or one of zero
     window_start: datetime
     window_end: datetime
-    way: str = ""  # which of the rule's conditions holds; its own has no name
+    way: str = ""  # the name of the condition that holds, as the ledger's column; the rule's own has no name
 
     @property
     def instance(self) -> tuple[str, ...]:
-        """Whose row it is: the environment where the table holds more than one, and the dimensions."""
+        """The row's instance: the environment if the table has more than one, and the dimensions."""
         environment = () if self.environment is None else (self.environment,)
         return (*environment, *(value for _, value in self.dimensions))
 
@@ -46,24 +46,24 @@ class Finding:
         return dict(self.dimensions).get(name, "")
 
     @property
-    def badness(self) -> float:
-        """How far the value is from what is usual, up or down; in calls, the ones too many or too few.
+    def deviation(self) -> float:
+        """The absolute distance of the value from its baseline, up or down, in the unit of the value.
 
-        A distance and no ratio: three calls where usually there are none are no worse than a thousand too many.
+        A distance, not a ratio: three calls with a baseline of zero are not worse than a thousand too many.
         """
         return distance(self.value, self.baseline, self.threshold)
 
 
 def distance(value: float | None, baseline: float | None, threshold: float | None) -> float:
-    """How far `value` is from its baseline, or from the threshold where there is none; 0 where it cannot be said."""
+    """The distance of `value` from its baseline, or from the threshold without one; 0 if either is unknown."""
     usual = baseline if baseline is not None else threshold
     return abs(value - usual) if value is not None and usual is not None else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One judged window of an instance, `at` its end (UTC). `fires` None: it cannot say. `holds`: it does not fire, but
-    does not satisfy `clears_when` either."""
+    """One evaluated window of an instance; `at` is its end (UTC). `fires` is None if it cannot be judged. `holds`: it
+    does not fire, but does not satisfy `clears_when` either."""
 
     at: datetime
     fires: bool | None
@@ -73,8 +73,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One firing of an instance from open to close. `since` is the start of the first window that fired, `opened_at`
-    the end of the window with which it opened; times are UTC."""
+    """One firing period of an instance, from open to resolved. `since` is the start of the first window that fired,
+    `opened_at` the end of the window that opened it; times are UTC."""
 
     state: State
     since: datetime
@@ -82,36 +82,36 @@ class Episode:
     opened_at: datetime | None
     last_fired_at: datetime
     resolved_at: datetime | None
-    recent: tuple[bool, ...]  # whether the last steps fired, newest last; as many as the terms look at
+    recent: tuple[bool, ...]  # whether the last steps fired, newest last; at most ForClause.of of them
     latest: Finding
     worst: Finding
 
     @property
     def is_open(self) -> bool:
-        """It has been told of, and is not over."""
+        """Whether it has opened and is not resolved."""
         return self.state in ("firing", "recovering")
 
 
-def advance(episode: Episode | None, step: Step, terms: Terms) -> Episode | None:
-    """The episode after `step`; None where there is nothing to follow.
+def advance(episode: Episode | None, step: Step, for_clause: ForClause) -> Episode | None:
+    """The episode after `step`; None if there is no episode.
 
-    A step not newer than the last one is ignored. One that cannot say leaves the state as it is: no data is no
-    recovery. A resolved episode is given back once; the next step begins anew.
+    A step that is not newer than the last one is ignored. A step that cannot be judged leaves the state unchanged:
+    missing data does not resolve an episode. A resolved episode is returned once; the next step starts a new one.
     """
     if episode is None or episode.state == "resolved":
-        return _begun(step, terms) if step.fires else None
+        return _start(step, for_clause) if step.fires else None
     if step.at <= episode.at:
         return episode
     if step.fires is None:
         return replace(episode, at=step.at)
-    recent = (*episode.recent, step.fires)[-terms.of :]
+    recent = (*episode.recent, step.fires)[-for_clause.of :]
     if episode.state == "pending":
-        return _pending(episode, step, terms, recent)
+        return _advance_pending(episode, step, for_clause, recent)
     if step.fires:
-        return _fired(episode, step, recent, "firing")
+        return _record_firing(episode, step, recent, "firing")
     if step.holds:
         return replace(episode, at=step.at, recent=recent, last_fired_at=step.at)
-    over = step.at - episode.last_fired_at > terms.keep_firing
+    over = step.at - episode.last_fired_at > for_clause.keep_firing
     return replace(
         episode,
         state="resolved" if over else "recovering",
@@ -121,9 +121,9 @@ def advance(episode: Episode | None, step: Step, terms: Terms) -> Episode | None
     )
 
 
-def _begun(step: Step, terms: Terms) -> Episode:
+def _start(step: Step, for_clause: ForClause) -> Episode:
     assert step.finding is not None
-    opens = terms.fires_in == 1
+    opens = for_clause.fires_in == 1
     return Episode(
         state="firing" if opens else "pending",
         since=step.finding.window_start,
@@ -137,17 +137,17 @@ def _begun(step: Step, terms: Terms) -> Episode:
     )
 
 
-def _pending(episode: Episode, step: Step, terms: Terms, recent: tuple[bool, ...]) -> Episode | None:
+def _advance_pending(episode: Episode, step: Step, for_clause: ForClause, recent: tuple[bool, ...]) -> Episode | None:
     if not step.fires:
-        counts_still = any(recent[-(terms.of - 1) :])  # the oldest has left by the next step
-        return replace(episode, at=step.at, recent=recent) if counts_still else None
-    fired = _fired(episode, step, recent, "pending")
-    return replace(fired, state="firing", opened_at=step.at) if sum(recent) >= terms.fires_in else fired
+        still_counts = any(recent[-(for_clause.of - 1) :])  # the oldest step is dropped at the next one
+        return replace(episode, at=step.at, recent=recent) if still_counts else None
+    fired = _record_firing(episode, step, recent, "pending")
+    return replace(fired, state="firing", opened_at=step.at) if sum(recent) >= for_clause.fires_in else fired
 
 
-def _fired(episode: Episode, step: Step, recent: tuple[bool, ...], state: State) -> Episode:
+def _record_firing(episode: Episode, step: Step, recent: tuple[bool, ...], state: State) -> Episode:
     assert step.finding is not None
-    worse = step.finding.badness > episode.worst.badness
+    worse = step.finding.deviation > episode.worst.deviation
     return replace(
         episode,
         state=state,
@@ -159,14 +159,14 @@ def _fired(episode: Episode, step: Step, recent: tuple[bool, ...], state: State)
     )
 
 
-def followed(steps: Iterable[Step], terms: Terms) -> list[Episode]:
-    """The episodes that opened over `steps` of one instance, in order; the last one may be pending or still open."""
-    told: list[Episode] = []
+def track_episodes(steps: Iterable[Step], for_clause: ForClause) -> list[Episode]:
+    """The episodes of one instance over `steps`, in order; the last one may be pending or still open."""
+    opened: list[Episode] = []
     episode: Episode | None = None
     for step in steps:
-        episode = advance(episode, step, terms)
+        episode = advance(episode, step, for_clause)
         if episode is not None and episode.state == "resolved":
-            told.append(episode)
+            opened.append(episode)
     if episode is not None and episode.state != "resolved":
-        told.append(episode)
-    return told
+        opened.append(episode)
+    return opened

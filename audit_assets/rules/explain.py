@@ -1,25 +1,35 @@
-"""Why a rule fires or does not, instance by instance, on the newest window; pure."""
+"""Explains for each instance why a rule fires or does not on the newest window; pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
-from audit_assets.rules.answers import BASELINE, END, FIRES, HELD_BACK, START, THRESHOLD, VALUE, answers, gates_on_row
-from audit_assets.rules.calendar import BusinessCalendar
+from audit_assets.rules.business_clock import BusinessCalendar
 from audit_assets.rules.episode import Episode
+from audit_assets.rules.evaluate import (
+    BASELINE,
+    END,
+    FIRES,
+    START,
+    SUPPRESSED,
+    THRESHOLD,
+    VALUE,
+    evaluate,
+    for_expressions,
+    gates_on_row,
+)
 from audit_assets.rules.facts import TABLES
 from audit_assets.rules.judge import replay
 from audit_assets.rules.model import Rule
-from audit_assets.rules.rows import for_expressions
 
 _SHOWN = 8  # steps, the newest last
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
-    """One instance on its newest window: the figures a message would tell, whether the last steps fired (None: could
-    not be judged), the episode's state, and the reason in words. Times are UTC."""
+class InstanceExplanation:
+    """One instance on its newest window: the figures a notification would show, whether the last steps fired (None:
+    could not be judged), the episode's state, and the reason in words. Times are UTC."""
 
     instance: tuple[str, ...]
     window_start: datetime
@@ -32,13 +42,15 @@ class Explained:
     why: str
 
 
-def explained(rule: Rule, facts: pl.DataFrame, as_of: datetime, calendar: BusinessCalendar) -> tuple[Explained, ...]:
-    """Every instance of `rule` at `as_of` (UTC), those that fire first. Raises RuleError."""
+def explain_rule(
+    rule: Rule, facts: pl.DataFrame, as_of: datetime, calendar: BusinessCalendar
+) -> tuple[InstanceExplanation, ...]:
+    """Explains every instance of `rule` at `as_of` (UTC), firing instances first. Raises RuleError."""
     table = TABLES[rule.watch]
-    told = answers(rule, facts, as_of, calendar)
-    episodes = {episode.latest.instance: episode for episode in replay(rule, told, as_of) if episode.is_open}
-    rows: list[Explained] = []
-    groups = told.partition_by(table.grain, maintain_order=True) if table.grain else [told]
+    evaluation = evaluate(rule, facts, as_of, calendar)
+    episodes = {episode.latest.instance: episode for episode in replay(rule, evaluation, as_of) if episode.is_open}
+    rows: list[InstanceExplanation] = []
+    groups = evaluation.partition_by(table.grain, maintain_order=True) if table.grain else [evaluation]
     for group in groups:
         if not group.height:
             continue
@@ -47,7 +59,7 @@ def explained(rule: Rule, facts: pl.DataFrame, as_of: datetime, calendar: Busine
         episode = episodes.get(instance)
         gates = _failing_gates(rule, facts, last)
         rows.append(
-            Explained(
+            InstanceExplanation(
                 instance=instance,
                 window_start=last[START],
                 window_end=last[END],
@@ -67,14 +79,14 @@ def _why(episode: Episode | None, last: dict[str, object], gates: list[str]) -> 
         since = f"since {episode.since:%Y-%m-%d %H:%M} UTC"
         return f"fires, {since}" if last[FIRES] else f"{episode.state}, {since}: kept open"
     if last[FIRES]:
-        return "fires on this step; not yet on enough of them"
-    if last[HELD_BACK]:
-        return f"held back by {', '.join(gates)}"
-    return "cannot be judged: a figure it needs is not known" if last[FIRES] is None else "within its limit"
+        return "fires on this step, but not yet on enough steps"
+    if last[SUPPRESSED]:
+        return f"suppressed by {', '.join(gates)}"
+    return "cannot be judged: a figure it needs is missing" if last[FIRES] is None else "within its limit"
 
 
 def _failing_gates(rule: Rule, facts: pl.DataFrame, last: dict[str, object]) -> list[str]:
-    if not last[HELD_BACK]:
+    if not last[SUPPRESSED]:
         return []
     table = TABLES[rule.watch]
     same = [pl.col(name) == last[name] for name in table.grain]

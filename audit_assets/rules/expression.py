@@ -1,7 +1,7 @@
-"""The rule language: SQL over the columns of one row, checked word by word before polars reads it.
+"""The rule language: SQL over the columns of one row, checked token by token before polars parses it.
 
-polars alone lets too much through: `0/0 > 0.05` is true, `sum(n) > 1` looks at all rows, `n > 5 percent` is
-an alias, `1 < n < 5` is always true. So only the words below are known, and what divides by zero is null.
+polars alone accepts too much: `0/0 > 0.05` is true, `sum(n) > 1` reads all rows, `n > 5 percent` is an alias,
+`1 < n < 5` is always true. So only the words below are allowed, and division by zero gives null.
 """
 
 import math
@@ -14,17 +14,17 @@ from typing import Literal
 import polars as pl
 from polars.exceptions import PolarsError
 
+from audit_assets.config.validation import did_you_mean
 from audit_assets.rules.facts import TABLES
-from audit_assets.rules.spelling import did_you_mean
 
-LONGEST = 500  # characters; a condition someone reads at night is far shorter
+LONGEST = 500  # characters; a readable condition is far shorter
 LARGEST = 1e12  # no threshold on counts, shares or minutes is larger
 
 FUNCTIONS = ("abs", "coalesce", "nullif", "round")
 KEYWORDS = frozenset({"and", "or", "not", "is", "null", "between", "in"})
 COMPARISONS = frozenset({"=", "<>", "!=", "<", "<=", ">", ">=", "between", "in", "is"})
 
-# Known only so that the refusal can say what is wrong with them.
+# Listed only to give a specific error message.
 _CLOCK = frozenset(
     {"now", "today", "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
     | {"interval", "date_part", "date_trunc", "extract", "strftime", "strptime"}
@@ -49,7 +49,7 @@ _TOKEN = re.compile(
 
 
 class ExpressionError(ValueError):
-    """An expression that is refused. The message says why and the mend; the caller knows file and line."""
+    """An expression is rejected. The message gives the reason and the fix; the caller adds file and line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """What a rule may compute of one row, with the columns it needs."""
+    """A compiled expression over one row, with the columns it needs."""
 
     text: str
     polars: pl.Expr
@@ -72,25 +72,26 @@ class Expression:
 
 
 @lru_cache(maxsize=1024)
-def condition(text: str, watch: str) -> Expression:
-    """A yes or no of one row of the table `watch`; null where it cannot be judged. Raises ExpressionError."""
+def compile_condition(text: str, watch: str) -> Expression:
+    """Compiles a boolean expression over one row of the table `watch`; its value is null if it cannot be judged.
+    Raises ExpressionError."""
     return _compiled(text, watch, "condition")
 
 
 @lru_cache(maxsize=1024)
-def figure(text: str, watch: str) -> Expression:
-    """A number of one row of the table `watch`, or a constant. Raises ExpressionError."""
+def compile_figure(text: str, watch: str) -> Expression:
+    """Compiles a numeric expression over one row of the table `watch`, or a constant. Raises ExpressionError."""
     return _compiled(text, watch, "figure")
 
 
 def _compiled(text: str, watch: str, kind: Literal["condition", "figure"]) -> Expression:
     if len(text) > LONGEST:
-        raise ExpressionError(f"{len(text)} characters; keep it under {LONGEST}, or let a column hold the figure")
+        raise ExpressionError(f"has {len(text)} characters; the limit is {LONGEST}: compute the figure in a column")
     tokens = _tokens(text)
     columns = _columns(tokens, watch)
-    _refuse_chains(tokens)
+    _reject_chained_comparisons(tokens)
     if kind == "condition" and not columns:
-        raise ExpressionError(f"names no column of {watch}, so it says the same for every row")
+        raise ExpressionError(f"names no column of {watch}, so it is the same for every row; compare a column")
     try:
         expression = pl.sql_expr(" ".join(_guarded(tokens)))
         if not expression.meta.undo_aliases().meta.eq(expression):
@@ -99,11 +100,11 @@ def _compiled(text: str, watch: str, kind: Literal["condition", "figure"]) -> Ex
     except PolarsError as error:
         raise ExpressionError(f"cannot be read: {_first_line(error)}") from None
     if kind == "condition" and result.dtype != pl.Boolean():
-        raise ExpressionError("is no yes or no; compare with something, as in `interaction_count > 100`")
+        raise ExpressionError("is not true or false; add a comparison, as in `interaction_count > 100`")
     if kind == "figure" and not result.dtype.is_numeric():
-        raise ExpressionError("is no number")
+        raise ExpressionError("is not a number; name a numeric column")
     if columns and len(result) > 0:
-        raise ExpressionError("looks at many rows; a condition sees one row")
+        raise ExpressionError("reads several rows; a condition sees one row")
     return Expression(text, expression, columns)
 
 
@@ -114,71 +115,71 @@ def _tokens(text: str) -> tuple[Token, ...]:
         raise ExpressionError("is empty")
     for token in tokens:
         if token.kind == "comment":
-            raise ExpressionError("holds a comment; put it on a line of its own, after #")
+            raise ExpressionError("contains a comment; put it on a line of its own, after #")
         if token.text in {'"', "`"}:
-            raise ExpressionError(f"holds {token.text}; columns stand bare, text in single quotes")
+            raise ExpressionError(f"contains {token.text}; write columns without quotes and text in single quotes")
         if token.kind == "other":
-            raise ExpressionError(f"holds `{token.text}`, which is not part of the rule language")
+            raise ExpressionError(f"contains `{token.text}`, which is not part of the rule language")
         if token.kind == "number" and not math.fabs(float(token.text)) <= LARGEST:
-            raise ExpressionError(f"{token.text} is beyond any figure a rule judges ({LARGEST:.0e})")
+            raise ExpressionError(f"{token.text} exceeds the largest allowed number ({LARGEST:.0e})")
     return tokens
 
 
 def _columns(tokens: Sequence[Token], watch: str) -> tuple[str, ...]:
-    """The columns named, each once. Raises ExpressionError on any word that is not known."""
+    """The columns named, each once. Raises ExpressionError on an unknown word."""
     table = TABLES[watch]
     columns: dict[str, None] = {}
-    for place, token in enumerate(tokens):
+    for position, token in enumerate(tokens):
         if token.kind != "word":
             continue
-        following = tokens[place + 1].text if place + 1 < len(tokens) else ""
+        following = tokens[position + 1].text if position + 1 < len(tokens) else ""
         if token.lower in KEYWORDS:
-            _refuse_bare_null(tokens, place)
+            _reject_bare_null(tokens, position)
         elif following == "(":
-            _refuse_function(token)
+            _reject_unknown_function(token)
         elif token.text in table.conditions_may_name:
             columns[token.text] = None
         elif token.text in table.schema or token.lower in _CLOCK:
             raise ExpressionError(
-                f"{token.text} is a time, and conditions do no arithmetic on times; let a column hold the minutes"
+                f"{token.text} is a time, and conditions do no arithmetic on times; compute the minutes in a column"
             )
         elif token.lower == "as":
             raise ExpressionError("gives a name to its result (an alias); only the condition belongs here")
         elif token.lower in {"percent", "pct"}:
             raise ExpressionError(f"{token.text} is not part of the rule language; write 0.05 for 5 %")
         elif token.lower in _MANY_ROWS:
-            raise ExpressionError(f"{token.text} looks at many rows; a condition sees one row")
+            raise ExpressionError(f"{token.text} reads several rows; a condition sees one row")
         else:
             hint = did_you_mean(token.text, table.conditions_may_name)
             raise ExpressionError(f"{token.text}: unknown column of {watch}{hint}")
     return tuple(columns)
 
 
-def _refuse_function(token: Token) -> None:
+def _reject_unknown_function(token: Token) -> None:
     if token.lower in FUNCTIONS:
         return
     if token.lower in _CLOCK:
-        raise ExpressionError(f"{token.text} reads a clock or a time; let a column hold the minutes")
+        raise ExpressionError(f"{token.text} reads a clock or a time; compute the minutes in a column")
     if token.lower in _MANY_ROWS:
-        raise ExpressionError(f"{token.text} looks at many rows; a condition sees one row")
-    hint = did_you_mean(token.lower, FUNCTIONS) or f"; known are {', '.join(FUNCTIONS)}"
+        raise ExpressionError(f"{token.text} reads several rows; a condition sees one row")
+    hint = did_you_mean(token.lower, FUNCTIONS) or f"; known functions are {', '.join(FUNCTIONS)}"
     raise ExpressionError(f"{token.text}: unknown function{hint}")
 
 
-def _refuse_bare_null(tokens: Sequence[Token], place: int) -> None:
-    if tokens[place].lower == "null" and (place == 0 or tokens[place - 1].lower not in {"is", "not"}):
-        raise ExpressionError("null compares with nothing; write `is null`")
+def _reject_bare_null(tokens: Sequence[Token], position: int) -> None:
+    if tokens[position].lower == "null" and (position == 0 or tokens[position - 1].lower not in {"is", "not"}):
+        raise ExpressionError("a comparison with null is never true; write `is null`")
 
 
-def _refuse_chains(tokens: Sequence[Token]) -> None:
-    """`1 < n < 5` compares a yes with 5. One comparison between `and`, `or` and commas, at each depth."""
+def _reject_chained_comparisons(tokens: Sequence[Token]) -> None:
+    """`1 < n < 5` compares a boolean with 5. Allows one comparison between `and`, `or` and commas, at each depth."""
     compared = [False]
-    for place, token in enumerate(tokens):
+    for position, token in enumerate(tokens):
         if token.text == "(":
             compared.append(False)
         elif token.text == ")":
             if len(compared) == 1:
-                raise ExpressionError("closes a bracket that was not opened")
+                raise ExpressionError("has a closing bracket without an opening one")
             compared.pop()
         elif token.lower in {"and", "or", ","}:
             compared[-1] = False
@@ -186,42 +187,42 @@ def _refuse_chains(tokens: Sequence[Token]) -> None:
             if compared[-1]:
                 raise ExpressionError(f"compares twice in a row at `{token.text}`; join comparisons with `and`")
             compared[-1] = True
-        elif token.text == "%" and (place + 1 == len(tokens) or tokens[place + 1].lower in {")", "and", "or"}):
-            raise ExpressionError("% is a remainder here; write 0.05 for 5 %")
+        elif token.text == "%" and (position + 1 == len(tokens) or tokens[position + 1].lower in {")", "and", "or"}):
+            raise ExpressionError("% is the remainder operator; write 0.05 for 5 %")
     if len(compared) > 1:
-        raise ExpressionError("leaves a bracket open")
+        raise ExpressionError("has an opening bracket without a closing one")
 
 
 def _guarded(tokens: Sequence[Token]) -> list[str]:
-    """The same expression, but dividing by zero gives null (not judged), not NaN, which exceeds all."""
+    """The same expression, but division by zero gives null (not judged) instead of NaN, which exceeds any number."""
     text: list[str] = []
-    place = 0
-    while place < len(tokens):
-        text.append(tokens[place].text)
-        place += 1
-        if tokens[place - 1].text in {"/", "%"}:
-            end = _end_of_operand(tokens, place)
-            text += ["nullif(", *_guarded(tokens[place:end]), ", 0)"]
-            place = end
+    position = 0
+    while position < len(tokens):
+        text.append(tokens[position].text)
+        position += 1
+        if tokens[position - 1].text in {"/", "%"}:
+            end = _end_of_operand(tokens, position)
+            text += ["nullif(", *_guarded(tokens[position:end]), ", 0)"]
+            position = end
     return text
 
 
 def _end_of_operand(tokens: Sequence[Token], start: int) -> int:
-    """Where the operand that begins at `start` ends: a signed number, column, call or brackets."""
-    place = start
-    while place < len(tokens) and tokens[place].text in {"+", "-"}:
-        place += 1
-    if place == len(tokens) or (tokens[place].kind == "mark" and tokens[place].text != "("):
-        raise ExpressionError(f"divides by nothing after `{tokens[start - 1].text}`")
-    place += 1
-    if tokens[place - 1].text != "(" and (place == len(tokens) or tokens[place].text != "("):
-        return place
-    depth = 1 if tokens[place - 1].text == "(" else 0
+    """The end of the operand that begins at `start`: a signed number, a column, a call or an expression in brackets."""
+    position = start
+    while position < len(tokens) and tokens[position].text in {"+", "-"}:
+        position += 1
+    if position == len(tokens) or (tokens[position].kind == "mark" and tokens[position].text != "("):
+        raise ExpressionError(f"has no divisor after `{tokens[start - 1].text}`")
+    position += 1
+    if tokens[position - 1].text != "(" and (position == len(tokens) or tokens[position].text != "("):
+        return position
+    depth = 1 if tokens[position - 1].text == "(" else 0
     while True:
-        depth += {"(": 1, ")": -1}.get(tokens[place].text, 0)
-        place += 1
+        depth += {"(": 1, ")": -1}.get(tokens[position].text, 0)
+        position += 1
         if depth == 0:
-            return place
+            return position
 
 
 def _first_line(error: PolarsError) -> str:

@@ -1,12 +1,14 @@
-"""The tables a rule may watch: their columns as judging sees them, their grain and which rows are judged."""
+"""The tables a rule may watch: their columns, their grain and which rows are evaluated."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Literal
 
 import polars as pl
+
+from audit_assets.rules.business_clock import BusinessCalendar, business_minutes
 
 WindowName = Literal["running_and_last_closed_day", "last_closed_day", "last_closed_step", "now"]
 
@@ -14,12 +16,15 @@ DAY = timedelta(days=1)
 STEP = timedelta(minutes=15)
 OUTCOME_STEP = timedelta(minutes=5)
 
+REGISTRY, SYNC_STATE = "ai_audit_capabilities", "ai_audit_sync_state"
+NEW_CAPABILITIES = ("new_capabilities_1h", "new_capabilities_1d")  # columns of the sync row, counted in the registry
+
 _INSTANT = pl.Datetime("us", "UTC")
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedTable:
-    """One table: a row per `time` (a UTC day, the start of a step, or the moment of judging) and instance."""
+    """A table with one row per `time` (a UTC day, the start of a step, or the time of evaluation) and instance."""
 
     name: str
     time: str
@@ -27,25 +32,25 @@ class WatchedTable:
     windows: tuple[WindowName, ...]
     dimensions: tuple[str, ...]
     schema: Mapping[str, pl.DataType]
-    whole_day: tuple[str, ...] = ()  # figures of a whole day: a drop may not compare a running day with them
+    whole_day: tuple[str, ...] = ()  # figures of a whole day; a drop may not compare a running day with them
 
     @property
     def environment(self) -> str | None:
-        """The column that says which environment a row belongs to, or None where the table holds only one."""
+        """The column with a row's environment, or None if the table has only one environment."""
         return "environment" if "environment" in self.schema else None
 
     @property
     def conditions_may_name(self) -> tuple[str, ...]:
-        """The columns of a condition: all but times, since a condition does no arithmetic on times."""
+        """The columns a condition may use: all but times, because a condition does no arithmetic on times."""
         return tuple(name for name, dtype in self.schema.items() if not dtype.is_temporal())
 
     @property
     def grain(self) -> tuple[str, ...]:
-        """The columns that tell instances apart: the environment where there is one, and the dimensions."""
+        """The columns that identify an instance: the environment, if there is one, and the dimensions."""
         return (*([self.environment] if self.environment else []), *self.dimensions)
 
     def empty(self) -> pl.DataFrame:
-        """No rows, typed as expressions see them: every figure a float, so that no count overflows."""
+        """An empty frame with the types that expressions see: every figure is a float, so that no count overflows."""
         return pl.DataFrame(
             schema={
                 name: pl.Float64() if self.schema[name].is_numeric() else self.schema[name]
@@ -97,7 +102,7 @@ _ANOMALIES = _table(
     },
 )
 
-# What the calls of a step are compared with; see dbt/macros/expectations.sql.
+# The expected values that the calls of a step are compared with; see dbt/macros/expectations.sql.
 _EXPECTATIONS: dict[str, pl.DataType] = {
     "local_date": pl.Date(),
     **_counts("step_of_day"),
@@ -106,12 +111,12 @@ _EXPECTATIONS: dict[str, pl.DataType] = {
     **_floats("day_median_14d"),
     **_counts("comparable_days"),
     **_floats("expected_count", "expected_since_last", "business_minutes_silent"),
-    # Calls of the hours up to the end of the step, what these hours usually have, and their extremes over 14 days.
+    # Calls in the hours up to the end of the step, the usual calls of these hours, and their extremes over 14 days.
     **_counts("count_1h", "count_2h", "count_6h", "highest_step_2h"),
     **_floats("usual_1h", "usual_2h", "usual_6h", "ratio_2h", "ratio_6h", "low_share_6h"),
     **_counts("lowest_2h", "lowest_2nd_1h", "lowest_3rd_1h", "lowest_2nd_2h", "lowest_3rd_6h", "lowest_day"),
     **_counts("highest_1h", "highest_2nd_1h", "highest_6h", "day_before_1h", "week_before_2h"),
-    # The most extreme of any hours of the 14 days.
+    # The extremes over any hours of the 14 days.
     **_counts("peak_1h", "peak_2nd_1h", "peak_2nd_2h", "peak_2nd_6h"),
     **_floats("low_ratio_2nd_2h", "low_ratio_2nd_6h"),
 }
@@ -215,11 +220,45 @@ _SYNC_STATE = _table(
         "ever_synced": pl.Boolean(),
         **_floats("minutes_since_sync", "business_minutes_since_sync", "minutes_behind_source"),
         **_counts("failed_in_a_row"),
+        "failed_mode": pl.String(),
+        "last_error": pl.String(),
+        **_floats("hours_since_repair"),
         **_floats("minutes_since_failure", "oldest_write_minutes", "lookback_minutes"),
+        **_floats("clock_skew_seconds", "replay_lag_minutes"),
+        **_counts("held_removals", "days_with_held_removals", "days_that_differ"),
         "sessions_visible": pl.Boolean(),
+        "is_replica": pl.Boolean(),
         "in_business_hours": pl.Boolean(),
+        **_counts(*NEW_CAPABILITIES),
     },
 )
+
+
+_ASSET_CHECKS = _table(
+    name="asset_checks",
+    time="judged_at",
+    width=timedelta(),
+    windows=("now",),
+    dimensions=("asset",),
+    schema={
+        "judged_at": _INSTANT,
+        "environment": pl.String(),
+        "asset": pl.String(),
+        **_counts("failing_checks", "failing_days", "failing_rows"),
+    },
+)
+
+_PIPELINE_RUNS = _table(
+    name="pipeline_runs",
+    time="judged_at",
+    width=timedelta(),
+    windows=("now",),
+    dimensions=("run",),
+    schema={"judged_at": _INSTANT, "environment": pl.String(), "run": pl.String(), **_counts("failed_runs")},
+)
+
+# Facts that are read from Dagster, not from a warehouse table.
+DAGSTER_TABLES = frozenset({"asset_checks", "pipeline_runs"})
 
 
 def _by_name(tables: Iterable[WatchedTable]) -> Mapping[str, WatchedTable]:
@@ -235,5 +274,77 @@ TABLES = _by_name(
         _TOTAL_OUTCOMES,
         _REGISTRY,
         _SYNC_STATE,
+        _ASSET_CHECKS,
+        _PIPELINE_RUNS,
     )
 )
+
+
+_GRIDS = ("ai_audit_capability_grid", "ai_audit_total_grid")
+
+
+def add_time_facts(
+    tables: Mapping[str, pl.DataFrame],
+    now: datetime,
+    calendar: BusinessCalendar,
+    step: timedelta | None = None,
+) -> dict[str, pl.DataFrame]:
+    """`tables` of the warehouse, with the columns that depend on `now` (UTC). `step` is the step length of the grids if
+    it is not the project's own."""
+    known = dict(tables)
+    for name in _GRIDS:
+        if name in known:
+            known[name] = add_silence(known[name], step or TABLES[name].width, calendar)
+    if SYNC_STATE in known:
+        known[SYNC_STATE] = add_new_capabilities(known[SYNC_STATE], known.get(REGISTRY))
+    if REGISTRY in known:
+        known[REGISTRY] = registry_at(known[REGISTRY], now)
+    return known
+
+
+def add_new_capabilities(sync: pl.DataFrame, registry: pl.DataFrame | None) -> pl.DataFrame:
+    """The sync facts with the number of capabilities of the live environment that were registered in the hour and in
+    the 24 hours before each row. Capabilities of the first load and of history are not counted. Null if there is no
+    registry yet."""
+    if registry is None:
+        return sync.with_columns(pl.lit(None, pl.Int64).alias(name) for name in NEW_CAPABILITIES)
+    is_news = ~pl.col("registered_silently") & (pl.col("environment") == "live")
+    registered = registry.filter(is_news).get_column("registered_at").dt.epoch("us").sort()
+    at = sync.get_column("judged_at").dt.epoch("us")
+    known = registered.search_sorted(at, side="right")
+    return sync.with_columns(
+        (known - registered.search_sorted(at - length // timedelta(microseconds=1), side="right"))
+        .cast(pl.Int64)
+        .alias(name)
+        for name, length in zip(NEW_CAPABILITIES, (timedelta(hours=1), timedelta(days=1)), strict=True)
+    )
+
+
+def add_silence(grid: pl.DataFrame, width: timedelta, calendar: BusinessCalendar) -> pl.DataFrame:
+    """`grid` with `business_minutes_silent`: business minutes from the end of the newest step with calls to the end of
+    this step; null if no call is known."""
+    silent_since = grid.get_column("last_interaction_at").dt.cast_time_unit("us") + width
+    ends = grid.get_column("step_start").dt.cast_time_unit("us") + width
+    return grid.with_columns(business_minutes(calendar, silent_since, ends).alias("business_minutes_silent"))
+
+
+def registry_at(registry: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """The registry of capabilities at `now` (UTC): how long ago each was first seen and registered, in minutes."""
+    return registry.with_columns(
+        pl.lit(now).cast(pl.Datetime("us", "UTC")).alias("judged_at"),
+        _minutes_since("first_seen_at", pl.lit(now)).alias("minutes_since_first_seen"),
+        _minutes_since("registered_at", pl.lit(now)).alias("minutes_since_registered"),
+    )
+
+
+def registry_history(registry: pl.DataFrame) -> pl.DataFrame:
+    """The registry for a backtest: each capability at the time it was registered."""
+    return registry.with_columns(
+        pl.col("registered_at").dt.cast_time_unit("us").alias("judged_at"),
+        _minutes_since("first_seen_at", pl.col("registered_at")).alias("minutes_since_first_seen"),
+        pl.lit(0.0).alias("minutes_since_registered"),
+    )
+
+
+def _minutes_since(column: str, now: pl.Expr) -> pl.Expr:
+    return (now - pl.col(column)).dt.total_microseconds() / 60e6

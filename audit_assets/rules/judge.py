@@ -1,36 +1,56 @@
-"""Facts and a rule to episodes. No clock, no files, no network: rows and the moment they stand for come in."""
+"""Evaluates rules against facts and returns episodes. Pure: the rows and the time they stand for are arguments."""
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import polars as pl
 
-from audit_assets.rules.answers import BASELINE, END, FIRES, HELD_BACK, HOLDS, START, THRESHOLD, VALUE, WAY, answers
-from audit_assets.rules.calendar import BusinessCalendar
+from audit_assets.rules.business_clock import BusinessCalendar
 from audit_assets.rules.episode import Episode, Finding, Step, advance
-from audit_assets.rules.facts import TABLES
+from audit_assets.rules.evaluate import (
+    BASELINE,
+    CONDITION,
+    END,
+    FIRES,
+    HOLDS,
+    START,
+    SUPPRESSED,
+    THRESHOLD,
+    VALUE,
+    RuleError,
+    evaluate,
+)
+from audit_assets.rules.facts import DAGSTER_TABLES, TABLES, WatchedTable
 from audit_assets.rules.model import Rule, RuleSet
-from audit_assets.rules.rows import RuleError
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a rule says at its newest window: open episodes worst first, and how many rows it could judge, could not
-    judge, and did not count because of a gate. `not_ready` names the rules whose firing keeps this one from being
-    believed: its episodes stay as they are."""
+class RuleResult:
+    """The result of a rule at its newest window: open episodes, worst first, and how many rows were judged, could not
+    be judged, and were suppressed by a gate. `not_ready` names the firing rules that inhibit this one: its episodes
+    stay as they are.
+
+    `indeterminate` are the instances (environment and dimensions) whose newest row shows neither that they fire nor
+    that they are resolved. `has_facts` is false if the table has no rows at all; it is always true for asset checks and
+    pipeline runs, which have a row only if they fail. `resolve_missing`: an instance without a row is resolved.
+    """
 
     rule_id: str
     episodes: tuple[Episode, ...]
     judged: int
     unjudgeable: int
-    held_back: int
+    suppressed: int
     window_start: datetime
     window_end: datetime
     not_ready: tuple[str, ...] = ()
+    indeterminate: frozenset[tuple[str | None, tuple[tuple[str, str], ...]]] = frozenset()
+    has_facts: bool = True
+    resolve_missing: bool = True
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -40,65 +60,90 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A rule that could not judge at all. Never read as recovery."""
+    """A rule that could not be evaluated. It resolves no episode."""
 
     rule_id: str
     message: str
 
 
-Verdict = Judgement | Failure
+RuleOutcome = RuleResult | Failure
 
 
 def judge_all(
-    rule_set: RuleSet, facts: Mapping[str, pl.DataFrame], as_of: datetime, calendar: BusinessCalendar
-) -> tuple[Verdict, ...]:
-    """One verdict a rule file, by id; a rule that cannot judge fails alone. `facts`: table to rows."""
-    verdicts: dict[str, Verdict] = {broken.id: Failure(broken.id, broken.message) for broken in rule_set.broken}
+    rule_set: RuleSet,
+    facts: Mapping[str, pl.DataFrame],
+    as_of: datetime,
+    calendar: BusinessCalendar,
+    known_until: Mapping[str, datetime] = MappingProxyType({}),
+) -> tuple[RuleOutcome, ...]:
+    """One outcome per rule file, ordered by id. A rule that cannot be evaluated fails alone. `facts`: table → rows,
+    known up to `as_of` (UTC) or, for single tables, up to the time in `known_until`."""
+    outcomes: dict[str, RuleOutcome] = {broken.id: Failure(broken.id, broken.message) for broken in rule_set.broken}
     for rule in rule_set.rules:
         try:
             if rule.watch not in facts:
-                raise RuleError(f"{rule.id}: there is no {rule.watch} to judge; build the models first")
-            verdicts[rule.id] = judge(rule, facts[rule.watch], as_of, calendar)
+                raise RuleError(f"{rule.id}: {rule.watch} is missing; build the models first")
+            outcomes[rule.id] = judge(rule, facts[rule.watch], known_until.get(rule.watch, as_of), calendar)
         except RuleError as error:
-            verdicts[rule.id] = Failure(rule.id, str(error))
-    firing = {name for name, verdict in verdicts.items() if isinstance(verdict, Judgement) and verdict.episodes}
+            outcomes[rule.id] = Failure(rule.id, str(error))
+    firing = {name for name, outcome in outcomes.items() if isinstance(outcome, RuleResult) and outcome.episodes}
     for rule in rule_set.rules:
-        verdict = verdicts[rule.id]
-        in_the_way = tuple(name for name in rule.inhibited_by if name in firing)
-        if in_the_way and isinstance(verdict, Judgement):
-            verdicts[rule.id] = replace(verdict, not_ready=in_the_way)
-    return tuple(verdicts[name] for name in sorted(verdicts))
+        outcome = outcomes[rule.id]
+        inhibitors = tuple(name for name in rule.inhibited_by if name in firing)
+        if inhibitors and isinstance(outcome, RuleResult):
+            outcomes[rule.id] = replace(outcome, not_ready=inhibitors)
+    return tuple(outcomes[name] for name in sorted(outcomes))
 
 
-def judge(rule: Rule, facts: pl.DataFrame, as_of: datetime, calendar: BusinessCalendar) -> Judgement:
-    """What `rule` says at `as_of` (UTC), the moment up to which `facts` are known: rows whose window is over by then
-    are judged. Raises RuleError on a missing column, one of another kind, or two rows for one instance and window.
+def judge(rule: Rule, facts: pl.DataFrame, as_of: datetime, calendar: BusinessCalendar) -> RuleResult:
+    """The result of `rule` at `as_of` (UTC), the time up to which `facts` are known: rows whose window is over by then
+    are evaluated. Raises RuleError on a missing column, a column of another type, or two rows for one instance and
+    window.
     """
-    told = answers(rule, facts, as_of, calendar)
-    newest = _newest(told, rule, as_of)
-    episodes = [episode for episode in replay(rule, told, as_of) if episode.is_open]
+    evaluation = evaluate(rule, facts, as_of, calendar)
+    newest = _newest(evaluation, rule, as_of)
+    replayed = replay(rule, evaluation, as_of)
+    episodes = [episode for episode in replayed if episode.is_open]
+    resolved = {(episode.latest.environment, episode.latest.dimensions) for episode in replayed if not episode.is_open}
+    has_facts = evaluation.height > 0 or rule.watch in DAGSTER_TABLES
     episodes.sort(key=_worst_first)
     unjudgeable = newest.get_column(FIRES).null_count()
     width = TABLES[rule.watch].width
-    return Judgement(
+    return RuleResult(
         rule_id=rule.id,
         episodes=tuple(episodes),
         judged=newest.height - unjudgeable,
         unjudgeable=unjudgeable,
-        held_back=int(newest.get_column(HELD_BACK).sum()),
+        suppressed=int(newest.get_column(SUPPRESSED).sum()),
         window_start=_edge(newest, START, "min", as_of - width),
         window_end=_edge(newest, END, "max", as_of),
+        indeterminate=_undecided(newest, rule) - resolved,
+        has_facts=has_facts,
+        resolve_missing=has_facts or rule.no_data == "ok",
     )
 
 
-def _newest(told: pl.DataFrame, rule: Rule, as_of: datetime) -> pl.DataFrame:
-    """The answers of the newest window of all instances; of both days where the running one is judged."""
+def _undecided(newest: pl.DataFrame, rule: Rule) -> frozenset[tuple[str | None, tuple[tuple[str, str], ...]]]:
+    table = TABLES[rule.watch]
+    rows = newest.filter(pl.col(FIRES).is_null() | (pl.col(HOLDS) & ~pl.col(FIRES)))
+    return frozenset(
+        (str(row[table.environment]) if table.environment else None, _dimensions(table, row))
+        for row in rows.select(table.grain).iter_rows(named=True)
+    )
+
+
+def _dimensions(table: WatchedTable, row: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, _named(row[name])) for name in table.dimensions)
+
+
+def _newest(evaluation: pl.DataFrame, rule: Rule, as_of: datetime) -> pl.DataFrame:
+    """The results of the newest window of all instances; of both days if the running day is evaluated."""
     width = TABLES[rule.watch].width
-    last = told.get_column(START).max() if told.height else None
+    last = evaluation.get_column(START).max() if evaluation.height else None
     if not isinstance(last, datetime):
-        return told
+        return evaluation
     back = width if rule.window == "running_and_last_closed_day" and last + width > as_of else timedelta()
-    return told.filter(pl.col(START) >= last - back)
+    return evaluation.filter(pl.col(START) >= last - back)
 
 
 def _edge(newest: pl.DataFrame, column: str, edge: str, otherwise: datetime) -> datetime:
@@ -108,26 +153,26 @@ def _edge(newest: pl.DataFrame, column: str, edge: str, otherwise: datetime) -> 
 
 def _worst_first(episode: Episode) -> tuple[float, str, tuple[tuple[str, str], ...]]:
     finding = episode.latest
-    return -finding.badness, finding.environment or "", finding.dimensions
+    return -finding.deviation, finding.environment or "", finding.dimensions
 
 
-def replay(rule: Rule, told: pl.DataFrame, as_of: datetime) -> list[Episode]:
-    """Every episode of `rule` over its answers, instance by instance; the last of an instance may still be open.
+def replay(rule: Rule, evaluation: pl.DataFrame, as_of: datetime) -> list[Episode]:
+    """Every episode of `rule` over `evaluation`, instance by instance; the last of an instance may still be open.
 
-    Nothing happens on steps where nothing fires and no episode is there: they are skipped, so that two years of fifty
-    capabilities cost what their episodes cost.
+    Steps without a firing and without an episode change nothing. They are skipped, so that the cost over two years of
+    fifty capabilities depends on the number of episodes.
     """
-    firing = told.get_column(FIRES).fill_null(False).arg_true().to_list()
-    rows = _Rows(rule, told, as_of)
+    firing = evaluation.get_column(FIRES).fill_null(False).arg_true().to_list()
+    rows = _Rows(rule, evaluation, as_of)
     episodes: list[Episode] = []
-    walked = 0
+    next_row = 0
     for first in firing:
-        if first < walked:
+        if first < next_row:
             continue
         episode: Episode | None = None
         for after, step in rows.steps_from(first):
-            walked = after
-            episode = advance(episode, step, rule.terms)
+            next_row = after
+            episode = advance(episode, step, rule.for_clause)
             if episode is None or episode.state == "resolved":
                 break
         if episode is not None and episode.opened_at is not None:
@@ -136,17 +181,17 @@ def replay(rule: Rule, told: pl.DataFrame, as_of: datetime) -> list[Episode]:
 
 
 class _Rows:
-    """The answers as steps of an instance; built where they are asked for."""
+    """The rows of an evaluation as steps of an instance; each step is built on demand."""
 
-    def __init__(self, rule: Rule, told: pl.DataFrame, as_of: datetime) -> None:
-        self._rule, self._table, self._told, self._as_of = rule, TABLES[rule.watch], told, as_of
-        # Arrays, and no lists of Python's own: two years of fifty capabilities are 3.5 million rows.
-        self._fires = told.get_column(FIRES).cast(pl.Int8).fill_null(-1).to_numpy()
-        self._holds = told.get_column(HOLDS).to_numpy()
-        self._ends = told.get_column(END).dt.epoch("us").to_numpy()
-        self._width = told.select((pl.col(END) - pl.col(START)).first()).item() or timedelta()
+    def __init__(self, rule: Rule, evaluation: pl.DataFrame, as_of: datetime) -> None:
+        self._rule, self._table, self._evaluation, self._as_of = rule, TABLES[rule.watch], evaluation, as_of
+        # Arrays instead of Python lists: two years of fifty capabilities are 3.5 million rows.
+        self._fires = evaluation.get_column(FIRES).cast(pl.Int8).fill_null(-1).to_numpy()
+        self._holds = evaluation.get_column(HOLDS).to_numpy()
+        self._ends = evaluation.get_column(END).dt.epoch("us").to_numpy()
+        self._width = evaluation.select((pl.col(END) - pl.col(START)).first()).item() or timedelta()
         grain = self._table.grain
-        self._instance = told.select(pl.struct(grain).rle_id()).to_series().to_numpy() if grain else None
+        self._instance = evaluation.select(pl.struct(grain).rle_id()).to_series().to_numpy() if grain else None
 
     def steps_from(self, first: int) -> Iterator[tuple[int, Step]]:
         """The steps of one instance from row `first` on, each with the number of the row after it."""
@@ -155,7 +200,7 @@ class _Rows:
             if at > first and self._ends[at] - self._ends[at - 1] > width:
                 yield from ((at, step) for step in self._absent(self._end(at - 1), self._end(at) - self._width))
             end, fires = self._end(at), None if self._fires[at] < 0 else bool(self._fires[at])
-            if not fires and end > self._as_of:  # a running day can only grow: not firing yet is no recovery
+            if not fires and end > self._as_of:  # a running day can only grow: not firing yet resolves nothing
                 fires = None
             yield at + 1, Step(end, fires, bool(self._holds[at]), self._finding(at) if fires else None)
             at += 1
@@ -168,8 +213,8 @@ class _Rows:
         return _EPOCH + timedelta(microseconds=int(self._ends[at]))
 
     def _absent(self, after: datetime, until: datetime) -> Iterator[Step]:
-        """Steps for which there is no row at all, where the rule says that this is well: the first and the last of
-        them are enough to let an episode run out."""
+        """Steps without any row, if the rule's `no_data` is ok. The first and the last of them are enough to resolve
+        an episode."""
         width = self._width
         if self._rule.no_data != "ok" or not width:
             return
@@ -179,24 +224,24 @@ class _Rows:
                 yield Step(end, False)
 
     def _finding(self, at: int) -> Finding:
-        row = self._told.row(at, named=True)
+        row = self._evaluation.row(at, named=True)
         value, baseline = _finite(row[VALUE]), _finite(row[BASELINE])
         return Finding(
             rule_id=self._rule.id,
             environment=str(row[self._table.environment]) if self._table.environment else None,
-            dimensions=tuple((name, _named(row[name])) for name in self._table.dimensions),
+            dimensions=_dimensions(self._table, row),
             value=value,
             baseline=baseline,
             threshold=_finite(row[THRESHOLD]),
             delta_percent=delta_percent(value, baseline),
             window_start=row[START],
             window_end=row[END],
-            way=row[WAY],
+            way=row[CONDITION],
         )
 
 
 def delta_percent(value: float | None, baseline: float | None) -> float | None:
-    """(value / baseline − 1) × 100, or None where there is nothing to compare with."""
+    """(value / baseline − 1) × 100, or None without a baseline to compare with."""
     if value is None or baseline is None or baseline == 0:
         return None
     return _finite((value / baseline - 1) * 100)

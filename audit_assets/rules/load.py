@@ -1,74 +1,113 @@
-"""Rule files to values: every error names the file, the line, the field and the mend."""
+"""Loads and validates rule files, and generates their JSON Schema for completion in editors."""
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from audit_assets.rules.complaints import complaints, dotted
-from audit_assets.rules.document import DocumentError, Place, read_document
-from audit_assets.rules.expression import ExpressionError, condition, figure
+from audit_assets.config.validation import Problem, did_you_mean, dotted, validation_errors
+from audit_assets.config.yaml_files import DocumentError, FieldPath, is_yaml_file, read_document
+from audit_assets.rules.evaluate import ExampleError, example_rows
+from audit_assets.rules.expression import ExpressionError, compile_condition, compile_figure
 from audit_assets.rules.facts import TABLES, WatchedTable
-from audit_assets.rules.model import BrokenRule, Figures, Form, Problem, Rule, RuleSet, is_rule_id
-from audit_assets.rules.rows import ExampleError, example_rows
-from audit_assets.rules.spelling import did_you_mean
+from audit_assets.rules.model import BrokenRule, Figures, Form, Rule, RuleSet, is_rule_id
 
-ENDINGS = (".yaml", ".yml")
+# What a number or a condition may be in YAML; the model reads both as an expression.
+_EXPRESSION: dict[str, Any] = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "number"}]}
+
+
+def rule_schema() -> str:
+    """The JSON Schema of rule files as text."""
+    schema = Rule.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "An alert rule"
+    properties: dict[str, Any] = schema["properties"]
+    properties["for"] = {
+        "type": "string",
+        "pattern": "^[1-9][0-9]? of [1-9][0-9]?$",
+        "default": "1 of 1",
+        "description": properties["for"]["description"],
+    }
+    properties["keep_firing"] = {
+        "type": "string",
+        "pattern": "^[0-9]+[smhd]$",
+        "description": properties["keep_firing"]["description"],
+    }
+    for known in (properties, *(schema["$defs"][name]["properties"] for name in ("Form", "Figures"))):
+        for name in ("fires_when", "value", "baseline", "threshold", "clears_when", "judgeable_when"):
+            if name in known:
+                known[name] = {**_EXPRESSION, "description": known[name]["description"]}
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
 class RulesFolderError(Exception):
-    """The folder of rules cannot be read. An empty set in its place would switch every alert off unseen."""
+    """The folder of rules cannot be read. Treating it as empty would silently disable every alert."""
 
 
 def rule_files(folder: Path) -> tuple[Path, ...]:
-    """The rule files of `folder` by name; hidden files (an editor's) and other endings are no rules.
+    """The rule files of `folder` by name: .yaml and .yml in any case, without hidden files such as those of editors.
 
     Raises RulesFolderError.
     """
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        raise RulesFolderError(f"{folder}: {error.strerror}; name the folder of rules in AI_AUDIT_RULES") from None
-    return tuple(path for path in entries if path.suffix in ENDINGS and not path.name.startswith("."))
+        raise RulesFolderError(f"{folder}: {error.strerror}; set AI_AUDIT_RULES to the folder of rules") from None
+    return tuple(path for path in entries if is_yaml_file(path))
 
 
 def load_rules(folder: Path) -> RuleSet:
-    """Every rule file of `folder`; one that does not load is kept as a BrokenRule, never unseen.
+    """Loads every rule file of `folder`; a file that does not load becomes a BrokenRule.
 
-    Raises RulesFolderError where the folder itself cannot be read.
+    Raises RulesFolderError if the folder itself cannot be read.
     """
     files = rule_files(folder)
     rules: list[Rule] = []
     broken: list[BrokenRule] = []
     first: dict[str, Path] = {}
     for path in files:
-        twin = first.setdefault(path.stem, path)
-        outcome = load_rule(path) if twin is path else _twin_of(twin, path)
+        existing = first.setdefault(path.stem, path)
+        outcome = load_rule(path) if existing is path else _duplicate_id(existing, path)
         if isinstance(outcome, Rule):
             rules.append(outcome)
         else:
             taken = {other.stem for other in files if other is not path} | {other.id for other in broken}
             broken.append(replace(outcome, id=_free_id(outcome.id, taken)))
+    broken += [_misplaced(folder, path, {*first, *(other.id for other in broken)}) for path in _below(folder)]
     known = {rule.id for rule in rules} | {other.id for other in broken}
-    lost = {rule.id: [name for name in rule.inhibited_by if name not in known] for rule in rules}
+    unknown_inhibitors = {rule.id: [name for name in rule.inhibited_by if name not in known] for rule in rules}
     for rule in rules:
-        if lost[rule.id]:
-            name, path = lost[rule.id][0], first[rule.id]
+        if unknown_inhibitors[rule.id]:
+            name, path = unknown_inhibitors[rule.id][0], first[rule.id]
             line = read_document(path.read_bytes()).line(("inhibited_by",))
             message = f"{name}: no such rule{did_you_mean(name, known)}"
             broken.append(_broken(path, [Problem(path.name, line, "inhibited_by", message)]))
-    return RuleSet(tuple(rule for rule in rules if not lost[rule.id]), tuple(broken))
+    return RuleSet(tuple(rule for rule in rules if not unknown_inhibitors[rule.id]), tuple(broken))
 
 
-def _twin_of(twin: Path, path: Path) -> BrokenRule:
-    message = f"{path.stem} is {twin.name} already; rename or remove one of the two files"
+def _below(folder: Path) -> list[Path]:
+    """YAML files in subfolders, where rules are not read. Hidden folders belong to tools and are ignored."""
+    found = (path for path in folder.rglob("*") if path.parent != folder and is_yaml_file(path))
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def _misplaced(folder: Path, path: Path, taken: Collection[str]) -> BrokenRule:
+    file = path.relative_to(folder).as_posix()
+    problem = Problem(file, 1, "", f"is in a subfolder and is not read; move it into {folder.name} or remove it")
+    return BrokenRule(_free_id(path.stem, taken), file, (problem,))
+
+
+def _duplicate_id(existing: Path, path: Path) -> BrokenRule:
+    message = f"{path.stem} is already the id of {existing.name}; rename or remove one of the two files"
     return _broken(path, [Problem(path.name, 1, "id", message)])
 
 
 def load_rule(path: Path) -> Rule | BrokenRule:
-    """The rule of one file, or all that is wrong with it."""
+    """The rule of one file, or a BrokenRule with every problem of it."""
     try:
         document = read_document(path.read_bytes())
     except OSError as error:
@@ -78,68 +117,73 @@ def load_rule(path: Path) -> Rule | BrokenRule:
     try:
         rule = Rule.model_validate(document.values)
     except ValidationError as error:
-        return _broken(path, complaints(path.name, document, Rule, error))
+        return _broken(path, validation_errors(path.name, document, Rule, error))
     problems = [
-        Problem(path.name, document.line(place), dotted(place), message) for place, message in _misfits(rule, path)
+        Problem(path.name, document.line(field_path), dotted(field_path), message)
+        for field_path, message in _violations(rule, path)
     ]
     return _broken(path, problems) if problems else rule
 
 
-def _misfits(rule: Rule, path: Path) -> Iterator[tuple[Place, str]]:
-    """Fields that are well-formed each but do not fit the file, the watched table or one another."""
+def _violations(rule: Rule, path: Path) -> Iterator[tuple[FieldPath, str]]:
+    """Fields that are valid on their own but do not match the file, the watched table or each other."""
     table = TABLES[rule.watch]
     if rule.id != path.stem:
-        yield ("id",), f"is {rule.id}, but the file is named {path.name}; give both one name"
+        yield ("id",), f"is {rule.id}, but the file is named {path.name}; use the same name for both"
     if rule.per != table.dimensions:
         yield ("per",), f"{rule.watch} has a row per {', '.join(table.dimensions) or 'step'}; write {_list(table)}"
     if rule.window not in table.windows:
-        yield ("window",), f"{rule.watch} is judged by {' or '.join(table.windows)}"
+        yield ("window",), f"is not a window of {rule.watch}; write {' or '.join(table.windows)}"
     if rule.kind == "drop" and rule.window == "running_and_last_closed_day":
         yield ("window",), "a running day only grows, so every morning would be a drop; write last_closed_day"
     if rule.judge_by == "literal" and rule.literal is None:
-        yield ("judge_by",), "names the literal form, and there is none; write it under literal"
+        yield ("judge_by",), "is literal, but there is no literal form; add it under literal"
     if rule.id in rule.inhibited_by:
-        yield ("inhibited_by",), "a rule cannot keep itself from being believed"
+        yield ("inhibited_by",), "a rule cannot inhibit itself; remove its own id"
     conditions = {"judgeable_when": rule.judgeable_when, "clears_when": rule.clears_when}
     for name, text in conditions.items():
         if text is not None:
-            yield from _refusals((name,), lambda text=text: condition(text, rule.watch))
+            yield from _compile_errors((name,), lambda text=text: compile_condition(text, rule.watch))
     for name, text in rule.gates.items():
-        yield from _refusals(("gates", name), lambda text=text: condition(text, rule.watch))
-    yield from _misfits_of_form(rule, rule, ())
+        yield from _compile_errors(("gates", name), lambda text=text: compile_condition(text, rule.watch))
+    yield from _form_violations(rule, rule, ())
     for name, figures in rule.also.items():
-        yield from _misfits_of_figures(figures, rule, ("also", name))
+        yield from _figure_violations(figures, rule, ("also", name))
     if rule.literal is not None:
-        yield from _misfits_of_form(rule.literal, rule, ("literal",))
+        yield from _form_violations(rule.literal, rule, ("literal",))
 
 
-def _misfits_of_form(form: Form, rule: Rule, place: Place) -> Iterator[tuple[Place, str]]:
-    yield from _misfits_of_figures(form, rule, place)
+def _form_violations(form: Form, rule: Rule, field_path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
+    yield from _figure_violations(form, rule, field_path)
     for kind, examples in (("fires", form.examples.fires), ("does_not_fire", form.examples.does_not_fire)):
         for number, example in enumerate(examples):
             try:
                 example_rows(TABLES[rule.watch], example)
             except ExampleError as error:
-                at = (*place, "examples", kind, number)
+                at = (*field_path, "examples", kind, number)
                 yield (*at, error.column) if error.column else at, str(error)
 
 
-def _misfits_of_figures(figures: Figures, rule: Rule, place: Place) -> Iterator[tuple[Place, str]]:
+def _figure_violations(figures: Figures, rule: Rule, field_path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
     if (figures.baseline is None) != (figures.baseline_is is None):
-        yield (*place, "baseline"), "a baseline and its words (baseline_is) come together"
-    yield from _refusals((*place, "fires_when"), lambda: _unhurried(figures.fires_when, rule))
+        yield (*field_path, "baseline"), "baseline and baseline_is belong together; add the missing one"
+    yield from _compile_errors(
+        (*field_path, "fires_when"), lambda: _reject_whole_day_comparison(figures.fires_when, rule)
+    )
     for name, text in (("value", figures.value), ("baseline", figures.baseline), ("threshold", figures.threshold)):
         if text is not None:
-            yield from _refusals((*place, name), lambda name=name, text=text: _figure(name, text, rule.watch))
+            yield from _compile_errors(
+                (*field_path, name), lambda name=name, text=text: _require_column(name, text, rule.watch)
+            )
 
 
 def _list(table: WatchedTable) -> str:
     return f"[{', '.join(table.dimensions)}]"
 
 
-def _unhurried(text: str, rule: Rule) -> None:
-    """Refuses a drop that compares the calls so far with a whole day: true on nearly every morning."""
-    columns = condition(text, rule.watch).columns
+def _reject_whole_day_comparison(text: str, rule: Rule) -> None:
+    """Rejects a drop that compares the calls so far with a whole day, which is true on nearly every morning."""
+    columns = compile_condition(text, rule.watch).columns
     whole = [name for name in columns if name in TABLES[rule.watch].whole_day]
     if rule.kind == "drop" and whole and "day_is_over" not in columns:
         raise ExpressionError(
@@ -147,16 +191,16 @@ def _unhurried(text: str, rule: Rule) -> None:
         )
 
 
-def _figure(field: str, text: str, watch: str) -> None:
-    if not figure(text, watch).columns and field != "threshold":
-        raise ExpressionError(f"is {text} whatever happens; name a column")
+def _require_column(field: str, text: str, watch: str) -> None:
+    if not compile_figure(text, watch).columns and field != "threshold":
+        raise ExpressionError(f"is always {text}; name a column")
 
 
-def _refusals(place: Place, compile_it: Callable[[], object]) -> Iterator[tuple[Place, str]]:
+def _compile_errors(field_path: FieldPath, compile_it: Callable[[], object]) -> Iterator[tuple[FieldPath, str]]:
     try:
         compile_it()
     except ExpressionError as error:
-        yield place, str(error)
+        yield field_path, str(error)
 
 
 def _broken(path: Path, problems: list[Problem]) -> BrokenRule:
@@ -164,7 +208,7 @@ def _broken(path: Path, problems: list[Problem]) -> BrokenRule:
 
 
 def _free_id(wanted: str, taken: Collection[str]) -> str:
-    """An id no other file has, fit to name a check: the file's name where it can be."""
+    """A unique id that is valid as a check name: the file's name if possible."""
     plain = wanted if is_rule_id(wanted) else "broken_" + re.sub(r"[^a-z0-9_]", "_", wanted.lower())[:50]
     number, free = 2, plain
     while free in taken:

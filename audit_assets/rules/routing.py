@@ -1,4 +1,4 @@
-"""Routes as values: observability/alerts/routing.yaml, who is told of what."""
+"""Alert routes, as defined in observability/alerts/routing.yaml: who is notified about what."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,18 +6,18 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from audit_assets.rules.complaints import complaints
-from audit_assets.rules.document import DocumentError, read_document
-from audit_assets.rules.durations import Duration
+from audit_assets.config.durations import Duration
+from audit_assets.config.validation import validation_errors
+from audit_assets.config.yaml_files import DocumentError, read_document
 from audit_assets.rules.model import Line, Name, Rule
 
 Channel = Annotated[str, StringConstraints(pattern=r"^#[a-z0-9][a-z0-9_-]{0,78}$")]
-# An issue of a JIRA project, of another type than Task where one is named; or a POST to the address in the environment.
+# An issue of a JIRA project (type Task unless another is named), or a POST to the URL in the environment.
 Ticket = Annotated[str, StringConstraints(pattern=r"^(webhook|jira:[A-Z][A-Z0-9_]+(/[A-Za-z][A-Za-z -]*)?)$")]
 
 
 class RoutingError(Exception):
-    """A routing file that cannot be used. The message names file, line, field and mend."""
+    """The routing file is invalid. The message names file, line, field and fix."""
 
 
 class _Frozen(BaseModel):
@@ -25,29 +25,29 @@ class _Frozen(BaseModel):
 
 
 class Service(_Frozen):
-    """A PagerDuty service and who it calls, in order."""
+    """A PagerDuty service and its escalation order."""
 
     service: Line = Field(description="the name of the PagerDuty service")
-    escalation: tuple[Line, ...] = Field(min_length=1, description="who is called, in order")
+    escalation: tuple[Line, ...] = Field(min_length=1, description="who is paged, in order")
 
 
 class Route(_Frozen):
-    """Where a message goes: an incident, a channel, a ticket, or several of them."""
+    """Where a notification goes: an incident, a channel, a ticket, or several of them."""
 
-    description: Line = Field(description="what the route is for, in a line")
+    description: Line = Field(description="what the route is for, in one line")
     pagerduty: Service | None = Field(
-        default=None, description="the service an incident is opened on, and who is called"
+        default=None, description="the service on which an incident is opened, and who is paged"
     )
     slack: Channel | None = Field(default=None, description='a channel, in quotes: "#ai-copilot-ops"')
     remind_after: Duration | None = Field(
         default=None,
-        description="how often the thread of a message that stays open is told so; never, where it is left out",
+        description="how often a reminder is posted in the thread of an open alert, such as 4h; omit it for none",
     )
     ticket: Ticket | None = Field(
         default=None, description="jira:PROJECT, jira:PROJECT/Issue type, or webhook: where a ticket is filed"
     )
-    drill_tickets: bool = Field(default=False, description="whether drills are filed as tickets too")
-    hold_until_drill: bool = Field(default=False, description="whether nobody is woken before a drill is on record")
+    drill_tickets: bool = Field(default=False, description="whether tickets are filed for drills too")
+    hold_until_drill: bool = Field(default=False, description="whether paging is held until a drill is on record")
 
 
 class Routing(_Frozen):
@@ -56,33 +56,33 @@ class Routing(_Frozen):
     routes: Mapping[Name, Route] = Field(min_length=1, description="routes by name")
 
     def with_channels(self, ops: Channel | None, compliance: Channel | None) -> "Routing":
-        """The same, with other Slack channels: `compliance` for the route of that name, `ops` for all others."""
+        """A copy with other Slack channels: `compliance` for the route of that name, `ops` for all others."""
 
-        def moved(name: str, route: Route) -> Route:
+        def with_channel(name: str, route: Route) -> Route:
             channel = compliance if name == "compliance" else ops
             return route.model_copy(update={"slack": channel}) if route.slack and channel else route
 
-        return Routing(routes={name: moved(name, route) for name, route in self.routes.items()})
+        return Routing(routes={name: with_channel(name, route) for name, route in self.routes.items()})
 
     def pages(self, rule: Rule) -> bool:
-        """Whether someone is woken by `rule`."""
+        """Whether `rule` pages someone."""
         return any(self.routes[name].pagerduty is not None for name in rule.routes if name in self.routes)
 
 
 def read_routing(path: Path) -> Routing:
-    """The routes of `path`. Raises RoutingError."""
+    """Reads the routes of the file `path`. Raises RoutingError."""
     try:
         document = read_document(path.read_bytes())
     except OSError as error:
-        raise RoutingError(f"{path}: {error.strerror}; the routes lie beside the folder of rules") from None
+        raise RoutingError(f"{path}: {error.strerror}; routing.yaml belongs beside the folder of rules") from None
     except DocumentError as error:
         raise RoutingError(f"{path.name}:{error.line}: {error.field or 'the file'}: {error.message}") from None
     try:
         routing = Routing.model_validate(document.values)
     except ValidationError as error:
-        raise RoutingError("\n".join(map(str, complaints(path.name, document, Routing, error)))) from None
+        raise RoutingError("\n".join(map(str, validation_errors(path.name, document, Routing, error)))) from None
     for name, route in routing.routes.items():
         if route.pagerduty is None and route.slack is None and route.ticket is None:
             line = document.line(("routes", name))
-            raise RoutingError(f"{path.name}:{line}: routes.{name}: tells nobody; give it slack, pagerduty or a ticket")
+            raise RoutingError(f"{path.name}:{line}: routes.{name}: has no destination; add slack, pagerduty or ticket")
     return routing

@@ -1,4 +1,4 @@
-"""What access needs of BigQuery, as a protocol, and the values that pass: who reads what there now."""
+"""The protocol through which access uses BigQuery, and its values: who currently reads what."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -11,23 +11,23 @@ MASKED_READER = "roles/bigquerydatapolicy.maskedReader"
 
 @dataclass(frozen=True, slots=True)
 class DatasetAccess:
-    """A dataset's own list: who reads all of it, and the views (dataset, view) it lets in."""
+    """A dataset's access list: who reads all of it, and the views (dataset, view) authorized on it."""
 
     readers: frozenset[str] = frozenset()
     views: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class RowPolicyThere:
-    """A row access policy as BigQuery has it."""
+class RowPolicyState:
+    """A row access policy in BigQuery."""
 
     filter: str
     principals: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class TagThere:
-    """A policy tag: who sees raw values; how they are masked, and for whom."""
+class TagState:
+    """A policy tag in BigQuery: who sees raw values, how they are masked, and for whom."""
 
     raw: frozenset[str] = frozenset()
     mask: str | None = None
@@ -35,51 +35,52 @@ class TagThere:
 
 
 @dataclass(frozen=True, slots=True)
-class TableThere:
-    """A table or view: who may read it by a grant of its own, its row policies, and its columns' tags by name."""
+class TableState:
+    """A table or view in BigQuery: its own readers, its row policies, and the tags of its columns by name."""
 
     readers: frozenset[str] = frozenset()
-    row_policies: Mapping[str, RowPolicyThere] = field(default_factory=dict[str, RowPolicyThere])
+    row_policies: Mapping[str, RowPolicyState] = field(default_factory=dict[str, RowPolicyState])
     column_tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """What is there now. `tables` are those of the warehouse's dataset, `views` those beside it, by name;
-    `view_texts` their SQL. None: the dataset is not there."""
+class AccessState:
+    """The current access in BigQuery. `tables` are those of the warehouse's dataset, `views` those of the views
+    dataset, both by name; `view_texts` is the views' SQL. `warehouse` and `views_dataset` are None if the dataset does
+    not exist."""
 
     warehouse: DatasetAccess | None
-    beside: DatasetAccess | None
-    tables: Mapping[str, TableThere]
-    views: Mapping[str, TableThere]
+    views_dataset: DatasetAccess | None
+    tables: Mapping[str, TableState]
+    views: Mapping[str, TableState]
     view_texts: Mapping[str, str]
-    tags: Mapping[str, TagThere]
+    tags: Mapping[str, TagState]
 
 
 class AccessPlane(Protocol):
-    """BigQuery as far as access goes. Every method raises WarehouseError, with the permission that is missing."""
+    """The access control of BigQuery. Every method raises WarehouseError, which names a missing permission."""
 
     def run(self, statement: str) -> None:
-        """Runs one statement to its end."""
+        """Runs one statement and waits for its end."""
         ...
 
     def dataset(self, dataset: str) -> DatasetAccess | None:
-        """The dataset's own list, None where there is no such dataset."""
+        """The dataset's access list; None if the dataset does not exist."""
         ...
 
     def change_dataset(self, dataset: str, add: DatasetAccess, remove: DatasetAccess) -> None:
-        """Adds to the list and removes from it, and leaves all else on it as it is."""
+        """Adds entries to the access list and removes entries; all others stay unchanged."""
         ...
 
     def names(self, dataset: str) -> frozenset[str]:
-        """The tables and views of a dataset that is there."""
+        """The tables and views of an existing dataset."""
         ...
 
     def readers(self, dataset: str, name: str) -> frozenset[str]:
-        """Who holds roles/bigquery.dataViewer on the table or view itself."""
+        """Who has roles/bigquery.dataViewer on the table or view itself."""
         ...
 
-    def row_policies(self, dataset: str, table: str) -> Mapping[str, RowPolicyThere]:
+    def row_policies(self, dataset: str, table: str) -> Mapping[str, RowPolicyState]:
         """The table's row access policies by name."""
         ...
 
@@ -87,22 +88,22 @@ class AccessPlane(Protocol):
         """The SQL of each view of the dataset."""
         ...
 
-    def tags(self, taxonomy: str) -> Mapping[str, TagThere]:
-        """The taxonomy's tags by name; none where there is no such taxonomy."""
+    def tags(self, taxonomy: str) -> Mapping[str, TagState]:
+        """The taxonomy's tags by name; empty if the taxonomy does not exist."""
         ...
 
     def column_tags(self, taxonomy: str, dataset: str, table: str) -> Mapping[str, str]:
-        """Column → the name of its tag, or the resource of one that is not of the taxonomy."""
+        """Column → the name of its tag, or the tag's resource if it belongs to another taxonomy."""
         ...
 
     def set_tag_readers(self, taxonomy: str, tag: str, description: str, principals: Collection[str]) -> None:
-        """Makes the tag, and its taxonomy, where absent; exactly `principals` see raw values then."""
+        """Lets exactly `principals` see raw values; creates the tag and its taxonomy if they are missing."""
         ...
 
     def set_mask(self, taxonomy: str, tag: str, mask: str | None, principals: Collection[str]) -> None:
-        """Exactly `principals` see values masked by `mask`; None takes the mask away."""
+        """Lets exactly `principals` see values masked by `mask`; None removes the mask."""
         ...
 
     def set_column_tags(self, taxonomy: str, dataset: str, table: str, tags: Mapping[str, str | None]) -> None:
-        """Gives columns their tags by name; None takes a column's tag away."""
+        """Sets the tags of columns by name; None removes a column's tag."""
         ...

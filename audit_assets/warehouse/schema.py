@@ -1,4 +1,4 @@
-"""The tables the sync writes: names, columns, types and what one row is. DuckDB types; all times are UTC."""
+"""The tables the sync writes: names, columns, types and grain. DuckDB types; all times are UTC."""
 
 SCHEMA = "analytics"
 
@@ -40,15 +40,29 @@ SYNC_STATE_COLUMNS: dict[str, str] = {
     "records_changed": "bigint",
     "records_removed": "bigint",
     "records_rejected": "bigint",
+    "records_held": "bigint",
+    "removal_accepted_by": "varchar",
     "source_max_created_at": "timestamptz",
     "watermark": "timestamptz",
     "oldest_write_seconds": "double",
     "sessions_visible": "boolean",
+    "clock_skew_seconds": "double",
+    "is_replica": "boolean",
+    "replay_lag_seconds": "double",
     "error": "varchar",
 }
 
-# One row per kind of refused source row: `row_count` source rows share day, reason, id, time text and content hash.
-# `created_at` is null where the time cannot be used.
+# Columns added after the first release, in order.
+ADDED_SYNC_STATE_COLUMNS: tuple[str, ...] = (
+    "records_held",
+    "removal_accepted_by",
+    "clock_skew_seconds",
+    "is_replica",
+    "replay_lag_seconds",
+)
+
+# One row per kind of rejected source row: `row_count` source rows share day, reason, id, time text and content hash.
+# `created_at` is null if the time is not usable.
 REJECT_COLUMNS: dict[str, str] = {
     "reject_day": "date",
     "reason": "varchar",
@@ -61,7 +75,7 @@ REJECT_COLUMNS: dict[str, str] = {
     "last_seen_at": "timestamptz",
 }
 
-# One row per raw row that a later sync changed, removed or found missing; `before` is the version that was there.
+# One row per raw row that a later sync changed, removed or added late; `before` is the previous version.
 REPAIR_DIFF_COLUMNS: dict[str, str] = {
     "sync_id": "varchar",
     "recorded_at": "timestamptz",
@@ -73,8 +87,22 @@ REPAIR_DIFF_COLUMNS: dict[str, str] = {
     "after": "varchar",
 }
 
-# One row per UTC day that holds or held rows. `loads` counts commits that changed the day, `loads_built` is its
-# value when the models last read the day, `builds` counts those builds: so a killed run leaves its work visible.
+# One row per table, UTC day and kind of known difference between warehouse and source; `date` is null for a table
+# without days. `removal_held`: rows the source no longer has, kept until somebody accepts their removal.
+DISCREPANCY_COLUMNS: dict[str, str] = {
+    "table_name": "varchar",
+    "date": "date",
+    "kind": "varchar",
+    "row_count": "bigint",
+    "source_rows": "bigint",
+    "warehouse_rows": "bigint",
+    "first_seen_at": "timestamptz",
+    "last_seen_at": "timestamptz",
+    "sync_id": "varchar",
+}
+
+# One row per UTC day that has or had rows. `loads` counts commits that changed the day, `loads_built` is its value
+# when the models last read the day, `builds` counts those builds. So a killed run leaves its work visible.
 DAY_COLUMNS: dict[str, str] = {
     "date": "date",
     "loads": "bigint",
@@ -82,7 +110,15 @@ DAY_COLUMNS: dict[str, str] = {
     "builds": "bigint",
 }
 
-# One row per workspace the source has now; replaced whole. `last_accessed_at` is null where it cannot be used.
+# One row per table of a model. `built_at` is when the models last read every changed day, `sync_id` the newest sync
+# whose rows they read then: a table is as old as that sync, however many came after it.
+MODEL_BUILD_COLUMNS: dict[str, str] = {
+    "table_name": "varchar",
+    "built_at": "timestamptz",
+    "sync_id": "varchar",
+}
+
+# One row per workspace in the source; replaced as a whole. `last_accessed_at` is null if it is not usable.
 WORKSPACE_COLUMNS: dict[str, str] = {
     "workspace_id": "varchar",
     "name": "varchar",
@@ -97,18 +133,20 @@ TABLES: dict[str, dict[str, str]] = {
     "ai_audit_sync_state": SYNC_STATE_COLUMNS,
     "ai_audit_rejects": REJECT_COLUMNS,
     "ai_audit_repair_diff": REPAIR_DIFF_COLUMNS,
+    "ai_audit_discrepancies": DISCREPANCY_COLUMNS,
     "ai_audit_days": DAY_COLUMNS,
+    "ai_audit_model_builds": MODEL_BUILD_COLUMNS,
     "ai_audit_workspaces": WORKSPACE_COLUMNS,
 }
 
 
 # Nearly random text: trying to compress it was 40 % of the cost of an insert (0.6 of 1.5 CPU s for 500k rows), for a
-# file of 80 instead of 140 bytes a row.
+# file of 80 instead of 140 bytes per row.
 _STORED_PLAIN = ("id", "row_hash", "completion_id")
 
 
 def create_statements() -> list[str]:
-    """DDL that makes the schema and its tables where they are absent."""
+    """DDL that creates the schema and its tables if they are missing."""
     statements = [f"create schema if not exists {SCHEMA}"]
     for table, columns in TABLES.items():
         listed = ", ".join(
@@ -116,7 +154,12 @@ def create_statements() -> list[str]:
             for name, kind in columns.items()
         )
         statements.append(f"create table if not exists {SCHEMA}.{table} ({listed})")
-    # One row: which warehouse this is, so that the snapshot of another one is never taken for its own.
+    # Columns that a warehouse created by an earlier version lacks.
+    statements += [
+        f'alter table {SCHEMA}.ai_audit_sync_state add column if not exists "{name}" {SYNC_STATE_COLUMNS[name]}'
+        for name in ADDED_SYNC_STATE_COLUMNS
+    ]
+    # One row, which identifies this warehouse: a snapshot of another warehouse is never mistaken for its own.
     statements.append(f"create table if not exists {SCHEMA}.warehouse_identity (warehouse_id varchar)")
     statements.append(
         f"insert into {SCHEMA}.warehouse_identity select uuid()::varchar"

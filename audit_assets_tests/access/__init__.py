@@ -1,1 +1,1 @@
-"""Tests of audit_assets.access, and of BigQuery's side of it."""
+"""Tests of audit_assets.access, and of its implementation for BigQuery."""

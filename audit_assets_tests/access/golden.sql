@@ -53,9 +53,9 @@ filter using (created_at >= timestamp_sub(current_timestamp(), interval 30 day))
 --   name: person
 --   owner: person
 
--- analytics_views is made, for the views
+-- analytics_views is created for the authorized views
 create schema if not exists `mad-vibe-prod.analytics_views`
-options (location = 'US', description = 'Authorised views of analytics.');
+options (location = 'US', description = 'Authorized views of analytics.');
 
 -- projectReaders do not read all of analytics_views
 -- datasets.patch analytics_views, access:
@@ -89,7 +89,7 @@ select
   to_hex(sha256(workspace_id)) as workspace_key
 from `mad-vibe-prod.analytics.ai_audit_workspaces`;
 
--- interactions, workspaces may read analytics for their readers
+-- interactions, workspaces read analytics as authorized views
 -- datasets.patch analytics, access:
 --   + view analytics_views.interactions
 --   + view analytics_views.workspaces
@@ -143,6 +143,11 @@ grant `roles/bigquery.dataViewer`
 on table `mad-vibe-prod.analytics.ai_audit_daily`
 to 'group:ai-audit-product@example.com', 'group:ai-audit-sre@example.com', 'serviceAccount:ai-audit-dashboards@example-project.iam.gserviceaccount.com';
 
+-- product-analytics (group:ai-audit-product@example.com), sre (group:ai-audit-sre@example.com) read analytics.ai_audit_data_quality
+grant `roles/bigquery.dataViewer`
+on table `mad-vibe-prod.analytics.ai_audit_data_quality`
+to 'group:ai-audit-product@example.com', 'group:ai-audit-sre@example.com';
+
 -- sre (group:ai-audit-sre@example.com) read analytics.ai_audit_days
 grant `roles/bigquery.dataViewer`
 on table `mad-vibe-prod.analytics.ai_audit_days`
@@ -163,9 +168,19 @@ grant `roles/bigquery.dataViewer`
 on table `mad-vibe-prod.analytics.ai_audit_logs`
 to 'serviceAccount:ai-audit-dashboards@example-project.iam.gserviceaccount.com';
 
+-- sre (group:ai-audit-sre@example.com), dashboards (serviceAccount:ai-audit-dashboards@example-project.iam.gserviceaccount.com) read analytics.ai_audit_model_builds
+grant `roles/bigquery.dataViewer`
+on table `mad-vibe-prod.analytics.ai_audit_model_builds`
+to 'group:ai-audit-sre@example.com', 'serviceAccount:ai-audit-dashboards@example-project.iam.gserviceaccount.com';
+
 -- sre (group:ai-audit-sre@example.com) read analytics.ai_audit_rejects
 grant `roles/bigquery.dataViewer`
 on table `mad-vibe-prod.analytics.ai_audit_rejects`
+to 'group:ai-audit-sre@example.com';
+
+-- sre (group:ai-audit-sre@example.com) read analytics.ai_audit_status_words
+grant `roles/bigquery.dataViewer`
+on table `mad-vibe-prod.analytics.ai_audit_status_words`
 to 'group:ai-audit-sre@example.com';
 
 -- sre (group:ai-audit-sre@example.com), dashboards (serviceAccount:ai-audit-dashboards@example-project.iam.gserviceaccount.com) read analytics.ai_audit_sync_state
@@ -193,10 +208,10 @@ grant `roles/bigquery.dataViewer`
 on table `mad-vibe-prod.analytics.ai_audit_workspace_coverage`
 to 'group:ai-audit-product@example.com', 'serviceAccount:ai-audit-dashboards@example-project.iam.gserviceaccount.com';
 
--- sre (group:ai-audit-sre@example.com), dashboards (serviceAccount:ai-audit-dashboards@example-project.iam.gserviceaccount.com) read analytics.ai_audit_workspace_stats
+-- sre (group:ai-audit-sre@example.com) read analytics.ai_audit_workspace_stats
 grant `roles/bigquery.dataViewer`
 on table `mad-vibe-prod.analytics.ai_audit_workspace_stats`
-to 'group:ai-audit-sre@example.com', 'serviceAccount:ai-audit-dashboards@example-project.iam.gserviceaccount.com';
+to 'group:ai-audit-sre@example.com';
 
 -- sre (group:ai-audit-sre@example.com), dashboards (serviceAccount:ai-audit-dashboards@example-project.iam.gserviceaccount.com) read analytics.ai_audit_workspaces
 grant `roles/bigquery.dataViewer`

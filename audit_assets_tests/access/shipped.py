@@ -1,25 +1,26 @@
-"""The policy that is shipped, and copies of it with something else in a file."""
+"""The shipped policy, and copies of it with a changed file."""
 
 import shutil
 from functools import cache
 from pathlib import Path
 
-from audit_assets.access.catalog import catalog
+from audit_assets.access.cross_checks import Catalog, access_catalog
 from audit_assets.access.load import load_policy
-from audit_assets.access.misfits import Catalog
 from audit_assets.access.model import Datasets, Policy
-from audit_assets.dashboards.twins.mart_types import known_tables
+from audit_assets.bi_export.mart_types import known_tables
 from audit_assets.settings import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "observability/access"
-PLACE = Datasets("mad-vibe-prod", "analytics", "US")
+DATASETS = Datasets("mad-vibe-prod", "analytics", "US")
 
 
 @cache
 def known() -> Catalog:
-    """All tables there are."""
+    """The catalog of all tables."""
     types = known_tables()
-    return catalog({name: {one: each.bigquery for one, each in columns.items()} for name, columns in types.items()})
+    return access_catalog(
+        {name: {one: each.bigquery for one, each in columns.items()} for name, columns in types.items()}
+    )
 
 
 def shipped() -> Policy:
@@ -27,7 +28,7 @@ def shipped() -> Policy:
 
 
 def altered(folder: Path, *changes: tuple[str, str, str]) -> Path:
-    """A copy of the shipped files in `folder`; in each named file a text is replaced by another."""
+    """A copy of the shipped files in `folder`; each change (file, old, new) replaces a text in one file."""
     shutil.copytree(FOLDER, folder, dirs_exist_ok=True)
     for file, old, new in changes:
         path = folder / f"{file}.yaml"
@@ -38,7 +39,7 @@ def altered(folder: Path, *changes: tuple[str, str, str]) -> Path:
 
 
 def owned(folder: Path) -> Path:
-    """A copy whose addresses stand in for nobody's."""
+    """A copy without placeholder addresses."""
     altered(
         folder, ("groups", "@example.com", "@ai-audit.test"), ("groups", "@example-project.iam", "@ai-audit-test.iam")
     )

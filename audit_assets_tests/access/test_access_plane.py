@@ -1,4 +1,4 @@
-"""What the plane reads of Google's answers and sends back: grants of tables, tags of columns, who an entry is."""
+"""What GoogleAccessPlane reads from Google's answers and sends back: table grants, column tags, access entries."""
 
 from typing import Any
 
@@ -9,9 +9,7 @@ from google.api_core.iam import Policy
 from google.cloud import bigquery
 
 from audit_assets.warehouse.access import DatasetAccess
-from audit_assets.warehouse.bigquery.access_plane import GoogleAccessPlane
-from audit_assets.warehouse.bigquery.policy_tags import PolicyTags
-from audit_assets.warehouse.bigquery.rest import Rest
+from audit_assets.warehouse.bigquery.iam import GoogleAccessPlane, PolicyTags, Rest
 from audit_assets.warehouse.protocol import WarehouseError
 
 pytestmark = pytest.mark.requirement("R60")
@@ -23,8 +21,8 @@ FIELDS = [
 ]
 
 
-class PaperClient:
-    """A client of one table and one dataset; it keeps what it is told to change."""
+class FakeBigQueryClient:
+    """A fake client with one table and one dataset, which stores updates."""
 
     project = "p"
 
@@ -33,40 +31,40 @@ class PaperClient:
         self.listed = bigquery.Dataset("p.d")
         self.fails: Exception | None = None
 
-    def get_iam_policy(self, table: str, **terms: Any) -> Policy:
-        assert terms["timeout"]
+    def get_iam_policy(self, table: str, **options: Any) -> Policy:
+        assert options["timeout"]
         if self.fails:
             raise self.fails
-        held = Policy()
-        held.bindings = [
+        policy = Policy()
+        policy.bindings = [
             {"role": "roles/bigquery.dataViewer", "members": {"group:SRE@ai-audit.test", "domain:ai-audit.test"}},
             {"role": "roles/bigquery.dataOwner", "members": {"user:owner@ai-audit.test"}},
         ]
-        return held
+        return policy
 
-    def get_table(self, table: str, **terms: Any) -> bigquery.Table:
+    def get_table(self, table: str, **options: Any) -> bigquery.Table:
         return self.table
 
-    def update_table(self, table: bigquery.Table, fields: list[str], **terms: Any) -> None:
+    def update_table(self, table: bigquery.Table, fields: list[str], **options: Any) -> None:
         assert fields == ["schema"]
         self.table = table
 
-    def get_dataset(self, dataset: str, **terms: Any) -> bigquery.Dataset:
+    def get_dataset(self, dataset: str, **options: Any) -> bigquery.Dataset:
         return self.listed
 
-    def update_dataset(self, dataset: bigquery.Dataset, fields: list[str], **terms: Any) -> None:
+    def update_dataset(self, dataset: bigquery.Dataset, fields: list[str], **options: Any) -> None:
         if self.fails:
             raise self.fails
         self.listed = dataset
 
 
 @pytest.fixture
-def client() -> PaperClient:
-    return PaperClient()
+def client() -> FakeBigQueryClient:
+    return FakeBigQueryClient()
 
 
 @pytest.fixture
-def plane(client: PaperClient, monkeypatch: pytest.MonkeyPatch) -> GoogleAccessPlane:
+def plane(client: FakeBigQueryClient, monkeypatch: pytest.MonkeyPatch) -> GoogleAccessPlane:
     monkeypatch.setattr(PolicyTags, "resources", lambda *_: {"person": PERSON})
     return GoogleAccessPlane(client, Rest(requests.Session), "US")  # type: ignore[arg-type]
 
@@ -75,11 +73,11 @@ def test_readers_are_those_of_the_viewers_role_in_lower_case(plane: GoogleAccess
     assert plane.readers("d", "t") == {"group:sre@ai-audit.test", "domain:ai-audit.test"}
 
 
-def test_columns_are_told_by_the_names_of_our_tags_and_the_resources_of_others(plane: GoogleAccessPlane):
+def test_columns_have_the_names_of_our_tags_and_the_resources_of_other_tags(plane: GoogleAccessPlane):
     assert plane.column_tags("audit", "d", "t") == {"owner": "person", "name": "projects/p/locations/us/elsewhere"}
 
 
-def test_tags_are_set_and_taken_and_the_rest_of_the_schema_stays(plane: GoogleAccessPlane, client: PaperClient):
+def test_tags_are_set_and_taken_and_the_rest_of_the_schema_stays(plane: GoogleAccessPlane, client: FakeBigQueryClient):
     plane.set_column_tags("audit", "d", "t", {"name": "person", "owner": None})
     sent = {field.name: field.to_api_repr() for field in client.table.schema}
     assert sent["name"]["policyTags"] == {"names": [PERSON]}
@@ -87,7 +85,9 @@ def test_tags_are_set_and_taken_and_the_rest_of_the_schema_stays(plane: GoogleAc
     assert sent["workspace_id"] == FIELDS[0].to_api_repr()
 
 
-def test_every_kind_of_entry_is_known_and_only_those_meant_are_changed(plane: GoogleAccessPlane, client: PaperClient):
+def test_every_kind_of_entry_is_known_and_only_those_meant_are_changed(
+    plane: GoogleAccessPlane, client: FakeBigQueryClient
+):
     entry = bigquery.AccessEntry
     theirs = [
         entry("OWNER", "userByEmail", "owner@ai-audit.test"),
@@ -121,13 +121,15 @@ def test_every_kind_of_entry_is_known_and_only_those_meant_are_changed(plane: Go
     ]
 
 
-def test_a_list_that_somebody_else_changed_meanwhile_is_not_written_over(plane: GoogleAccessPlane, client: PaperClient):
+def test_a_list_that_somebody_else_changed_meanwhile_is_not_written_over(
+    plane: GoogleAccessPlane, client: FakeBigQueryClient
+):
     client.fails = PreconditionFailed("Precondition check failed.")
-    with pytest.raises(WarehouseError, match="somebody else changed it meanwhile: plan again"):
+    with pytest.raises(WarehouseError, match="somebody else changed it in the meantime: plan again"):
         plane.change_dataset("d", DatasetAccess(), DatasetAccess())
 
 
-def test_a_missing_permission_is_named(plane: GoogleAccessPlane, client: PaperClient):
+def test_a_missing_permission_is_named(plane: GoogleAccessPlane, client: FakeBigQueryClient):
     client.fails = Forbidden(
         "Access Denied: Table p:d.t: Permission bigquery.tables.getIamPolicy denied on table p:d.t"
     )

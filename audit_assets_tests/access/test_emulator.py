@@ -1,11 +1,10 @@
-"""Access applied through the real client to an emulator of BigQuery, and its effect read as each group's member.
+"""Access applied through the real client to a BigQuery emulator, and its effect read as a member of each group.
 
-The emulator has no IAM, so no grant of one table; no policy tags and no masks. `paper_plane` has those.
+The emulator has no IAM, so no table grants, policy tags or masks. `fake_iam` has them.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,19 +13,18 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from audit_assets.access.applying import apply
+from audit_assets.access.apply import apply
 from audit_assets.access.load import load_policy
 from audit_assets.access.model import Datasets, Policy
-from audit_assets.access.plan import Plan, plan
-from audit_assets.access.state import read_state
-from audit_assets.simulate.server_process import free_port
-from audit_assets.warehouse.access import DatasetAccess, TagThere
-from audit_assets.warehouse.bigquery.access_plane import GoogleAccessPlane, open_plane
-from audit_assets.warehouse.bigquery.client import Place
-from audit_assets.warehouse.bigquery.rest import Rest
+from audit_assets.access.plan import Plan, plan, read_state
+from audit_assets.demo.server_process import free_port
+from audit_assets.warehouse.access import DatasetAccess, TagState
+from audit_assets.warehouse.bigquery.client import TableLocation
+from audit_assets.warehouse.bigquery.iam import GoogleAccessPlane, Rest, open_plane
 from audit_assets.warehouse.protocol import WarehouseError
 from audit_assets_tests.access.shipped import altered, known
-from audit_assets_tests.emulator.running import Emulator
+from audit_assets_tests.environments import NOW
+from tools.emulator.running import Emulator
 
 pytestmark = pytest.mark.requirement("R60")
 DATASET = "access"
@@ -46,7 +44,7 @@ ROWS = """
 
 
 class WithoutIam(GoogleAccessPlane):
-    """Google's plane where IAM and tags are missing, and `or replace` of a row policy that is there is refused."""
+    """GoogleAccessPlane for the emulator, which has no IAM and no tags, and refuses to replace a row policy."""
 
     def run(self, statement: str) -> None:
         replaced = re.match(r"create or replace row access policy (\w+)\non `[\w-]+\.(\w+)\.(\w+)`", statement)
@@ -57,13 +55,13 @@ class WithoutIam(GoogleAccessPlane):
     def readers(self, dataset: str, name: str) -> frozenset[str]:
         return frozenset()
 
-    def tags(self, taxonomy: str) -> Mapping[str, TagThere]:
+    def tags(self, taxonomy: str) -> Mapping[str, TagState]:
         return {}
 
 
 @pytest.fixture
 def client(emulator: Emulator) -> Iterator[bigquery.Client]:
-    """A client of a project that holds the two tables the views are of."""
+    """A client of a project with the two tables that the views read."""
     options = ClientOptions(api_endpoint=emulator.endpoint)
     with bigquery.Client(emulator.project, AnonymousCredentials(), client_options=options) as client:
         client.create_dataset(DATASET)
@@ -95,16 +93,16 @@ def run(client: bigquery.Client, sql: str) -> None:
 
 
 def planned(policy: Policy, plane: GoogleAccessPlane, emulator: Emulator) -> Plan:
-    place = Datasets(emulator.project, DATASET, "US")
-    return plan(policy, place, read_state(plane, policy, place, known()), known())
+    datasets = Datasets(emulator.project, DATASET, "US")
+    return plan(policy, datasets, read_state(plane, policy, datasets, known()), known())
 
 
 def applied(policy: Policy, plane: GoogleAccessPlane, emulator: Emulator) -> int:
-    return len(list(apply(planned(policy, plane, emulator), plane, lambda: datetime.now(UTC))))
+    return len(list(apply(planned(policy, plane, emulator), plane, lambda: NOW)))
 
 
 def seen(emulator: Emulator, principal: str, table: str) -> list[str]:
-    """The first column of what a principal sees of a table or view, sorted."""
+    """The ids that a principal sees in a table or view, sorted."""
     kind, who = principal.split(":")
     caller = {"X-Bqemu-Caller": "user:member@example.com", "X-Bqemu-Groups": who} if kind == "group" else {}
     answer = requests.post(
@@ -130,7 +128,7 @@ def test_what_is_applied_needs_nothing_more_and_each_group_sees_its_rows(
     assert seen(emulator, "group:others@example.com", f"{DATASET}_views.interactions") == []
 
 
-def test_what_somebody_grants_by_hand_is_taken_back_and_what_is_others_stays(
+def test_access_granted_by_hand_is_revoked_and_access_of_others_stays(
     emulator: Emulator, policy: Policy, plane: WithoutIam, client: bigquery.Client
 ):
     applied(policy, plane, emulator)
@@ -149,11 +147,11 @@ def test_what_somebody_grants_by_hand_is_taken_back_and_what_is_others_stays(
         f" grant to ('{PRODUCT}') filter using (true)",
     )
     found = planned(policy, plane, emulator)
-    assert [change.said for change in found.changes] == [
+    assert [change.summary for change in found.changes] == [
         f"product-analytics ({PRODUCT}), projectReaders no longer read all of {DATASET}",
         f"product-analytics ({PRODUCT}) no longer see rows of {DATASET}.ai_audit_logs where true",
     ]
-    assert found.left_alone == (f"user:someone@elsewhere.test reads all of {DATASET} and is not in groups.yaml",)
+    assert found.unmanaged == (f"user:someone@elsewhere.test reads all of {DATASET} and is not in groups.yaml",)
     applied(policy, plane, emulator)
     assert planned(policy, plane, emulator).changes == ()
     left = {(entry.role, entry.entity_id) for entry in client.get_dataset(DATASET).access_entries if entry.role}
@@ -173,13 +171,13 @@ def test_a_policy_that_changes_is_changed_in_place(
     path.write_text(path.read_text().replace("interval 30 day", "interval 120 day"))
     wider = load_policy(tmp_path, known())
     (change,) = planned(wider, plane, emulator).changes
-    assert change.said.startswith(f"the policy last_30_days of {DATASET}.ai_audit_logs shows rows where created_at")
+    assert change.summary.startswith(f"the policy last_30_days of {DATASET}.ai_audit_logs shows rows where created_at")
     assert applied(wider, plane, emulator) == 1
     assert seen(emulator, SRE, f"{DATASET}_views.interactions") == ["of a drill", "old", "recent"]
 
 
-def test_what_the_emulator_refuses_is_told_with_its_mend(emulator: Emulator, client: bigquery.Client):
-    plane = open_plane(Place(emulator.project, DATASET, "US", emulator.endpoint))
+def test_an_error_of_the_emulator_names_the_step(emulator: Emulator, client: bigquery.Client):
+    plane = open_plane(TableLocation(emulator.project, DATASET, "US", emulator.endpoint))
     with pytest.raises(WarehouseError, match=r"running a statement: .*nowhere"):
         plane.run("select 1 from `nowhere.at_all`")
     with pytest.raises(WarehouseError, match=f"reading the grants of {DATASET}.ai_audit_logs"):
@@ -188,9 +186,9 @@ def test_what_the_emulator_refuses_is_told_with_its_mend(emulator: Emulator, cli
     assert plane.view_texts(DATASET) == {}
 
 
-def test_an_address_where_nothing_answers_is_said_within_its_time(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("audit_assets.warehouse.bigquery.access_plane._IN_ALL", 1)
-    plane = open_plane(Place("offline-project", DATASET, "US", f"http://127.0.0.1:{free_port()}"))
+def test_an_endpoint_that_does_not_answer_is_reported_within_the_timeout(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("audit_assets.warehouse.bigquery.iam._TOTAL_SECONDS", 1)
+    plane = open_plane(TableLocation("offline-project", DATASET, "US", f"http://127.0.0.1:{free_port()}"))
     with pytest.raises(WarehouseError, match="reading the dataset access: nothing answered"):
         plane.dataset("access")
     with pytest.raises(WarehouseError, match="nothing answers at 127"):

@@ -1,4 +1,4 @@
-"""The access files as values, and what is refused of them: file, line, field and mend."""
+"""The access files as values, and how errors in them are reported: file, line, field and fix."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from audit_assets_tests.access.shipped import FOLDER, altered, known, owned, shi
 pytestmark = pytest.mark.requirement("R60")
 
 
-def refusal(folder: Path) -> str:
-    with pytest.raises(AccessFileError) as refused:
+def error_of(folder: Path) -> str:
+    with pytest.raises(AccessFileError) as error:
         load_policy(folder, known())
-    return str(refused.value)
+    return str(error.value)
 
 
 def test_the_shipped_files_know_the_three_groups_of_the_playbook():
@@ -23,11 +23,11 @@ def test_the_shipped_files_know_the_three_groups_of_the_playbook():
 
 
 def test_shipped_addresses_stand_in_for_others_and_are_named_where_they_stand(tmp_path: Path):
-    said = [str(one) for one in placeholders(FOLDER, shipped())]
-    assert len(said) == 5
-    assert said[0].startswith("groups.yaml:5: groups.compliance.principals.0: group:ai-audit-compliance@example.com")
-    mine = owned(tmp_path)
-    assert list(placeholders(mine, load_policy(mine, known()))) == []
+    message = [str(one) for one in placeholders(FOLDER, shipped())]
+    assert len(message) == 5
+    assert message[0].startswith("groups.yaml:5: groups.compliance.principals.0: group:ai-audit-compliance@example.com")
+    owned_folder = owned(tmp_path)
+    assert list(placeholders(owned_folder, load_policy(owned_folder, known()))) == []
 
 
 CASES = {
@@ -37,11 +37,11 @@ CASES = {
     ),
     "an address without a kind": (
         [("groups", "group:ai-audit-sre@", "ai-audit-sre@")],
-        "groups.yaml:11: groups.sre.principals.0: 'ai-audit-sre@example.com' is not usable",
+        "groups.yaml:11: groups.sre.principals.0: 'ai-audit-sre@example.com' is not valid",
     ),
     "a group that is not there": (
         [("grants", "  sre:\n", "  sree:\n")],
-        "grants.yaml:19: reads.sree: sree: no such group; did you mean sre?",
+        "grants.yaml:20: reads.sree: sree: no such group; did you mean sre?",
     ),
     "a table that is not there": (
         [("grants", "- ai_audit_total_grid", "- ai_audit_totl_grid")],
@@ -57,7 +57,7 @@ CASES = {
     ),
     "a view without the column of its partitions": (
         [("views", "      - created_at\n", "")],
-        "ai_audit_logs is partitioned by created_at, and who cannot name it reads all of it; add it",
+        "ai_audit_logs is partitioned by created_at, and a query without it reads the whole table; add it",
     ),
     "a column that is not there": (
         [("views", "- completion_tokens", "- completion_token")],
@@ -79,11 +79,11 @@ CASES = {
     ),
     "a group that reads through a view and has no policy": (
         [("rows", "to: [sre]", "to: [product-analytics]")],
-        "sre reads the table, through a view perhaps, and has no policy: it would see no row",
+        "sre reads the table, directly or through a view, and has no policy: it would see no row",
     ),
     "a policy for a group that reads nothing of the table": (
         [("grants", "    views: [interactions]\n", "")],
-        "sre reads ai_audit_logs neither itself nor through a view",
+        "sre reads ai_audit_logs neither directly nor through a view",
     ),
     "a policy with a subquery": (
         [("rows", "drill_id is null", "capability in (select capability from x)")],
@@ -91,15 +91,15 @@ CASES = {
     ),
     "policies on what dbt builds": (
         [("rows", "  ai_audit_logs:", "  ai_audit_daily:")],
-        "ai_audit_daily is none of the sync's own tables: building one anew, as dbt does, drops its policies unseen",
+        "ai_audit_daily is not one of the sync's own tables: dbt rebuilds it, which silently drops its policies",
     ),
     "a tag on what dbt builds": (
         [("columns", "ai_audit_workspaces: [name, owner]", "ai_audit_workspace_stats: [workspace_path]")],
-        "ai_audit_workspace_stats is none of the sync's own tables",
+        "ai_audit_workspace_stats is not one of the sync's own tables",
     ),
     "a tag that its writer may not read": (
         [("columns", "raw: [pipeline, compliance]", "raw: [compliance]")],
-        "pipeline is not among them, and a MERGE reads what it changes",
+        "pipeline is missing here, and a MERGE reads what it changes",
     ),
     "a tag that forgets a reader of its table": (
         [("columns", "    masked:\n      to: [sre]\n      by: SHA256\n", "")],
@@ -115,19 +115,19 @@ CASES = {
     ),
     "a former principal that is in use": (
         [("groups", "[projectReaders]", '["group:ai-audit-sre@example.com"]')],
-        "group:ai-audit-sre@example.com is in use; take it from one of the two places",
+        "group:ai-audit-sre@example.com is in use; remove it from one of the two places",
     ),
     "a page in two folders": (
         [("dashboards", "[workspace]", "[workspace, overview]")],
-        "overview lies in AI Copilot / Observability already",
+        "overview is in AI Copilot / Observability already",
     ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_does_not_fit_is_refused_with_its_place_and_its_mend(case: str, tmp_path: Path):
-    changes, said = CASES[case]
-    assert said in refusal(altered(tmp_path, *changes))
+def test_invalid_files_are_rejected_with_place_and_fix(case: str, tmp_path: Path):
+    changes, message = CASES[case]
+    assert message in error_of(altered(tmp_path, *changes))
 
 
 def test_a_filter_of_true_may_be_written_as_a_boolean(tmp_path: Path):
@@ -136,7 +136,7 @@ def test_a_filter_of_true_may_be_written_as_a_boolean(tmp_path: Path):
 
 
 def test_a_folder_without_its_files_says_which_it_wants(tmp_path: Path):
-    assert "the folder holds groups, grants, views, rows, columns, dashboards, each .yaml" in refusal(tmp_path)
+    assert "the folder holds groups, grants, views, rows, columns, dashboards, each .yaml" in error_of(tmp_path)
 
 
 def test_dbt_has_no_view_but_those_that_grants_know(tmp_path: Path):
@@ -145,7 +145,7 @@ def test_dbt_has_no_view_but_those_that_grants_know(tmp_path: Path):
 
 
 def test_the_account_of_the_dashboards_reads_what_the_tiles_read_and_no_more():
-    from audit_assets.dashboards.load import load_definition
+    from audit_assets.dashboards.definition.load import load_definition
     from audit_assets.settings import read_settings
 
     definition = load_definition(read_settings().dashboards_folder)
@@ -159,3 +159,12 @@ def test_product_analytics_sees_no_name_no_owner_and_no_workspace():
     columns = {column for table in read.tables for column in tables[table]}
     columns |= {column for view in read.views for column in policy.views.views[view].columns}
     assert columns & {"name", "owner", "workspace_id", "workflow_id", "source_documents", "snapshot_id"} == set()
+
+
+@pytest.mark.parametrize("name", ["rows.yml", "ROWS.YAML", "more_rows.yaml"])
+def test_a_yaml_file_that_is_none_of_the_folders_is_refused(tmp_path: Path, name: str):
+    folder = altered(tmp_path, ("rows", 'filter: "true"', "filter: true"))
+    (folder / name).write_text("{}")
+    message = error_of(folder)
+    assert message.startswith(f"{name}: is not read; ")
+    assert "rename or remove it" in message

@@ -1,4 +1,4 @@
-"""Policy tags, masks and grants by Google's REST APIs, compared with what Google documents of them."""
+"""Policy tags, masks and grants through Google's REST APIs, as Google documents them."""
 
 import json
 from collections.abc import Mapping
@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import requests
 
-from audit_assets.warehouse.access import MASKED_READER, RAW_READER, TagThere
-from audit_assets.warehouse.bigquery.policy_tags import (
+from audit_assets.warehouse.access import MASKED_READER, RAW_READER, TagState
+from audit_assets.warehouse.bigquery.iam import (
     CATALOG,
     DATA_POLICIES,
     PolicyTags,
+    Rest,
+    with_fix,
     without_project,
 )
-from audit_assets.warehouse.bigquery.rest import Rest, mended
 from audit_assets.warehouse.protocol import WarehouseError
 
 pytestmark = pytest.mark.requirement("R60")
@@ -22,27 +23,27 @@ PARENT = "projects/p/locations/us"
 COMPLIANCE, SRE = "group:compliance@ai-audit.test", "group:sre@ai-audit.test"
 
 
-class PaperGoogle(requests.Session):
+class FakeGoogleSession(requests.Session):
     """Data Catalog and the data policies of one location, in memory: resources, their IAM policies with etags."""
 
     def __init__(self) -> None:
         super().__init__()
         self.resources: dict[str, dict[str, Any]] = {}
         self.iam: dict[str, dict[str, Any]] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     def request(self, method: str, url: str, params: Any = None, json: Any = None, timeout: Any = None) -> Any:  # type: ignore[override]
         assert timeout
         base = next(one for one in (CATALOG, DATA_POLICIES) if url.startswith(one))
         path = url.removeprefix(f"{base}/")
-        self.asked.append(f"{method} {path}")
+        self.requests.append(f"{method} {path}")
         if method == "POST" and path.endswith(":getIamPolicy"):
             return answer(200, self.iam.setdefault(path.split(":")[0], {"etag": "1"}))
         if method == "POST" and path.endswith(":setIamPolicy"):
-            there = self.iam.setdefault(path.split(":")[0], {"etag": "1"})
-            if json["policy"]["etag"] != there["etag"]:
+            current = self.iam.setdefault(path.split(":")[0], {"etag": "1"})
+            if json["policy"]["etag"] != current["etag"]:
                 return answer(409, {"error": {"message": "etag mismatch"}})
-            self.iam[path.split(":")[0]] = {**json["policy"], "etag": str(int(there["etag"]) + 1)}
+            self.iam[path.split(":")[0]] = {**json["policy"], "etag": str(int(current["etag"]) + 1)}
             return answer(200, self.iam[path.split(":")[0]])
         if method == "GET":
             kind = path.rsplit("/", 1)[1]
@@ -54,7 +55,7 @@ class PaperGoogle(requests.Session):
         if method == "POST":
             name = f"{path}/{json.get('dataPolicyId') or len(self.resources)}"
             self.resources[name] = {**json, "name": name}
-            if "policyTag" in json:  # told with the project's number, as Google documents it
+            if "policyTag" in json:  # returned with the project's number, as Google documents it
                 self.resources[name]["policyTag"] = json["policyTag"].replace("projects/p/", "projects/123456/")
             return answer(200, self.resources[name])
         if method == "PATCH":
@@ -74,25 +75,25 @@ def answer(status: int, body: Mapping[str, Any]) -> requests.Response:
 
 
 @pytest.fixture
-def google() -> PaperGoogle:
-    return PaperGoogle()
+def google() -> FakeGoogleSession:
+    return FakeGoogleSession()
 
 
 @pytest.fixture
-def tags(google: PaperGoogle) -> PolicyTags:
+def tags(google: FakeGoogleSession) -> PolicyTags:
     return PolicyTags(Rest(lambda: google), PARENT)
 
 
-def test_a_tag_is_made_with_its_taxonomy_once_and_read_back(google: PaperGoogle, tags: PolicyTags):
+def test_a_tag_is_made_with_its_taxonomy_once_and_read_back(google: FakeGoogleSession, tags: PolicyTags):
     assert tags.read("audit") == {}
-    tags.set_readers("audit", "person", "Says who.", [COMPLIANCE])
+    tags.set_readers("audit", "person", "Identifies a person.", [COMPLIANCE])
     tags.set_mask("audit", "person", "SHA256", [SRE])
-    tags.set_readers("audit", "evidence", "Leads to.", [COMPLIANCE])
+    tags.set_readers("audit", "evidence", "Refers to documents.", [COMPLIANCE])
     assert tags.read("audit") == {
-        "person": TagThere(frozenset({COMPLIANCE}), "SHA256", frozenset({SRE})),
-        "evidence": TagThere(frozenset({COMPLIANCE})),
+        "person": TagState(frozenset({COMPLIANCE}), "SHA256", frozenset({SRE})),
+        "evidence": TagState(frozenset({COMPLIANCE})),
     }
-    assert google.asked.count(f"POST {PARENT}/taxonomies") == 1
+    assert google.requests.count(f"POST {PARENT}/taxonomies") == 1
     (taxonomy,) = [
         one
         for one in google.resources.values()
@@ -105,28 +106,28 @@ def test_a_tag_is_made_with_its_taxonomy_once_and_read_back(google: PaperGoogle,
     assert mask["dataMaskingPolicy"] == {"predefinedExpression": "SHA256"}
 
 
-def test_readers_are_exactly_those_wanted_and_other_roles_stay(google: PaperGoogle, tags: PolicyTags):
-    tags.set_readers("audit", "person", "Says who.", [COMPLIANCE, SRE])
+def test_readers_are_exactly_those_wanted_and_other_roles_stay(google: FakeGoogleSession, tags: PolicyTags):
+    tags.set_readers("audit", "person", "Identifies a person.", [COMPLIANCE, SRE])
     (resource,) = tags.resources("audit").values()
     theirs = {"role": "roles/owner", "members": ["user:owner@ai-audit.test"]}
     google.iam[resource]["bindings"].append(theirs)
-    tags.set_readers("audit", "person", "Says who.", [COMPLIANCE])
+    tags.set_readers("audit", "person", "Identifies a person.", [COMPLIANCE])
     assert google.iam[resource]["bindings"] == [theirs, {"role": RAW_READER, "members": [COMPLIANCE]}]
 
 
-def test_a_mask_changes_in_place_and_goes_where_none_is_wanted(google: PaperGoogle, tags: PolicyTags):
-    tags.set_readers("audit", "person", "Says who.", [COMPLIANCE])
+def test_a_mask_changes_in_place_and_goes_where_none_is_wanted(google: FakeGoogleSession, tags: PolicyTags):
+    tags.set_readers("audit", "person", "Identifies a person.", [COMPLIANCE])
     tags.set_mask("audit", "person", "SHA256", [SRE])
     tags.set_mask("audit", "person", "ALWAYS_NULL", [SRE])
     assert tags.read("audit")["person"].mask == "ALWAYS_NULL"
     (policy,) = [name for name in google.iam if "/dataPolicies/" in name]
     assert google.iam[policy]["bindings"] == [{"role": MASKED_READER, "members": [SRE]}]
     tags.set_mask("audit", "person", None, [])
-    assert tags.read("audit")["person"] == TagThere(frozenset({COMPLIANCE}))
+    assert tags.read("audit")["person"] == TagState(frozenset({COMPLIANCE}))
 
 
-def test_a_missing_permission_is_named_with_its_mend(
-    google: PaperGoogle, tags: PolicyTags, monkeypatch: pytest.MonkeyPatch
+def test_a_missing_permission_is_named_with_the_fix(
+    google: FakeGoogleSession, tags: PolicyTags, monkeypatch: pytest.MonkeyPatch
 ):
     denied = answer(403, {"error": {"message": "Permission 'datacatalog.taxonomies.list' denied on resource."}})
     monkeypatch.setattr(google, "request", lambda *_, **__: denied)
@@ -135,14 +136,14 @@ def test_a_missing_permission_is_named_with_its_mend(
 
 
 @pytest.mark.parametrize(
-    ("status", "mend"),
+    ("status", "fix"),
     [
         (401, "gcloud auth application-default login"),
         (403, "or an API is not enabled in the project"),
         (404, "plan again"),
-        (412, "somebody else changed it meanwhile"),
+        (412, "somebody else changed it in the meantime"),
         (429, "wait a minute"),
     ],
 )
-def test_what_google_refuses_is_told_with_its_mend(status: int, mend: str):
-    assert mend in mended("No.", status)
+def test_errors_of_google_come_with_a_fix(status: int, fix: str):
+    assert fix in with_fix("No.", status)

@@ -1,4 +1,4 @@
-"""The smoke script for a real project: it is bash, it says what it needs, and it cleans up after itself."""
+"""The smoke script for a real project: it is bash, names what it needs, and cleans up after itself."""
 
 import os
 import re
@@ -22,7 +22,7 @@ NEEDED = ("basename", "bash", "cat", "date", "dirname", "grep", "rm", "sed", "ta
 
 
 def ran(folder: Path, tools: dict[str, str], **environment: str) -> subprocess.CompletedProcess[str]:
-    """The script on a path of these stand-ins and of what every system has."""
+    """Runs the script with a PATH of these fake tools and of what every system has."""
     (folder / "tools").mkdir()
     for name, body in tools.items():
         path = folder / "tools" / name
@@ -73,6 +73,6 @@ def test_every_dataset_it_makes_it_deletes_and_what_fails_ends_it_with_1(tmp_pat
     assert set(re.findall(r" rm -r -f -d (\w+)", log)) == made
     assert done.returncode == 1
     assert "FAIL  audit access apply" in done.stdout
-    assert "stands for yours" in done.stdout
+    assert "is a placeholder" in done.stdout
     assert "SKIP  nobody may not read a view: its account is not given" in done.stdout
     assert re.search(r"\d+ passed, \d+ failed, \d+ skipped", done.stdout)

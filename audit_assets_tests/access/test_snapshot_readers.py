@@ -1,13 +1,17 @@
 """Readers of the embedded warehouse read a published snapshot, and cannot change it."""
 
+import os
 import stat
+import struct
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
+from audit_assets.warehouse.duckdb.maintenance import DuckDBMaintenance
 from audit_assets.warehouse.snapshot import open_snapshot, publish, read_manifest
 from audit_assets_tests.warehouse.publishing import FIRST, add, counts, warehouse_in
 
@@ -17,10 +21,10 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A published day of three interactions."""
+    """A published snapshot with one day of three interactions."""
     with warehouse_in(tmp_path).connection("a test") as connection:
         add(connection, FIRST, 3)
-        publish(DuckDBKeeper(connection), tmp_path / "published", NOON)
+        publish(DuckDBMaintenance(connection), tmp_path / "published", NOON)
     return tmp_path / "published"
 
 
@@ -40,7 +44,7 @@ def test_a_reader_cannot_change_a_table(folder: Path, statement: str):
     assert counts(folder) == (3, 3, 3)
 
 
-def test_what_a_reader_makes_or_drops_is_his_own_and_gone_with_his_connection(folder: Path):
+def test_what_a_reader_creates_or_drops_affects_only_its_own_connection(folder: Path):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with open_snapshot(folder) as connection:
         connection.execute("create table analytics.mine as select 1 as one")
@@ -53,4 +57,30 @@ def test_published_files_are_for_reading_alone(folder: Path):
     manifest = read_manifest(folder)
     assert manifest is not None
     modes = {stat.S_IMODE((folder / path).stat().st_mode) for path in manifest.paths()}
-    assert modes == {0o444}
+    assert modes == {0o400}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="access lists are set by Linux's extended attributes here")
+def test_who_is_in_the_access_list_of_the_folder_reads_what_is_published_later(tmp_path: Path):
+    published, reader = tmp_path / "published", 65534
+    published.mkdir(mode=0o700)
+    # Owner rwx, the reader r-x, group none, mask r-x, others none: what `setfacl -m u:…:rX` and `-m d:u:…:rX` write.
+    entries = [(1, 7, -1), (2, 5, reader), (4, 0, -1), (0x10, 5, -1), (0x20, 0, -1)]
+    access_list = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    try:
+        for kind in ("access", "default"):
+            os.setxattr(published, f"system.posix_acl_{kind}", access_list)
+    except OSError as error:
+        pytest.skip(f"{tmp_path} is on a file system without access lists: {error.strerror}")
+    with warehouse_in(tmp_path).connection("a test") as connection:
+        add(connection, FIRST, 3)
+        publish(DuckDBMaintenance(connection), published, NOON)
+    manifest = read_manifest(published)
+    assert manifest is not None
+    paths = sorted(manifest.paths())
+    # The bits of the group are the list's mask.
+    assert {stat.S_IMODE((published / path).stat().st_mode) for path in paths} == {0o440}
+    if os.geteuid() == 0:
+        read = ["cat", "manifest.json", *paths]
+        options = {"user": reader, "group": reader, "extra_groups": [], "cwd": published}
+        subprocess.run(read, **options, stdout=subprocess.DEVNULL, check=True, timeout=20)

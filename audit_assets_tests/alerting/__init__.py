@@ -1,1 +1,1 @@
-"""Tests of how findings are told."""
+"""Tests of the alerting: messages, ledger, delivery and clients."""

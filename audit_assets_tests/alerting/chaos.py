@@ -1,4 +1,4 @@
-"""Recorders and deliverers killed at random moments while providers fail, and what came through."""
+"""Chaos test: kills recorders and deliverers at random moments while providers fail, and counts what was delivered."""
 
 import random
 import subprocess
@@ -11,45 +11,45 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from audit_assets.alerting.ledger import deliveries, open_ledger
-from audit_assets.alerting.outbox import UNENDED
+from audit_assets.alerting.delivery.outbox import UNFINISHED
+from audit_assets.alerting.ledger.tables import deliveries, open_ledger
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets_tests.alerting.conftest import CHANNELS, ROUTING_KEY, TOKEN
-from audit_assets_tests.fakes.answering import Faults
-from audit_assets_tests.fakes.providers import FakeProviders
-from audit_assets_tests.fakes.reading import Reading, read_log
+from tools.fakes.answering import Faults
+from tools.fakes.providers import FakeProviders
+from tools.fakes.reading import Received, read_log
 
 FAULTS = Faults(server_error=0.10, rate_limited=0.05, dropped_after_processing=0.05, seed=11)
 
 
 @dataclass(frozen=True)
-class Aftermath:
-    """What a chaos run left: kills by role, seconds it took, and what the providers were told."""
+class ChaosResult:
+    """The result of a chaos run: kills by role, duration in seconds, and what the providers received."""
 
     episodes: int
     kills: Counter[str]
     seconds: float
-    told: Reading
+    seen: Received
     left: int  # rows that are still to be sent
 
     @property
     def lost(self) -> int:
-        return self.episodes - len(self.told.incidents)
+        return self.episodes - len(self.seen.incidents)
 
     @property
     def not_once(self) -> list[str]:
         """Keys of incidents that were not opened once and closed."""
-        return [key for key, one in self.told.incidents.items() if (one.opened, one.state) != (1, "resolved")]
+        return [key for key, one in self.seen.incidents.items() if (one.opened, one.state) != (1, "resolved")]
 
 
 def chaos(
     ledger_url: str, folder: Path, episodes: int, kills: int, deliverers: int = 2, recorders: int = 1, seed: int = 5
-) -> Aftermath:
-    """Opens and closes `episodes`, killing a process `kills` times, half of them in either phase."""
+) -> ChaosResult:
+    """Opens and closes `episodes`, killing a process `kills` times, half of them in each phase."""
     began, random_ = time.monotonic(), random.Random(seed)
     killed: Counter[str] = Counter()
     base = datetime.now(UTC).replace(microsecond=0)
-    log = folder / "told.jsonl"
+    log = folder / "requests.jsonl"
     open_ledger(ledger_url).close()
     with FakeProviders(log, routing_key=ROUTING_KEY, token=TOKEN, channels=CHANNELS, faults=FAULTS) as fakes:
         for phase in ("open", "close"):
@@ -69,11 +69,11 @@ def chaos(
             finally:
                 for worker in team:
                     worker.kill()
-    return Aftermath(episodes, killed, time.monotonic() - began, read_log(log), left)
+    return ChaosResult(episodes, killed, time.monotonic() - began, read_log(log), left)
 
 
 class _Worker:
-    """One process that is started again after each kill."""
+    """One process, restarted after each kill."""
 
     def __init__(self, arguments: list[str]) -> None:
         self.role, self._arguments = arguments[0], arguments
@@ -95,7 +95,7 @@ class _Worker:
         assert self._process.wait(timeout=120) == 0
 
     def kill(self) -> bool:
-        """SIGKILL; whether it was alive."""
+        """Sends SIGKILL; returns whether the process was alive."""
         alive = self._process.poll() is None
         self._process.kill()
         self._process.communicate()
@@ -103,12 +103,12 @@ class _Worker:
 
 
 def _drained(ledger_url: str, within: float = 180.0) -> int:
-    """How many rows are left to be sent once none is, or after so many seconds."""
+    """Waits until no row is left to send, at most `within` seconds. Returns the number of rows left."""
     ledger, until = open_ledger(ledger_url), time.monotonic() + within
     try:
         while True:
             with ledger.transaction() as connection:
-                waits = select(func.count()).select_from(deliveries).where(deliveries.c.status.in_(UNENDED))
+                waits = select(func.count()).select_from(deliveries).where(deliveries.c.status.in_(UNFINISHED))
                 left = connection.execute(waits).scalar_one()
             if not left or time.monotonic() > until:
                 return left

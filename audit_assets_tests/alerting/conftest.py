@@ -1,4 +1,4 @@
-"""Ledgers on SQLite and on a real Postgres, the providers played, and clients that speak with them."""
+"""Fixtures: ledgers on SQLite and on a real Postgres, fake providers, and clients for them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from audit_assets.alerting.ledger import open_ledger
-from audit_assets.alerting.pagerduty_client import PagerDutyClient
-from audit_assets.alerting.pagerduty_incidents import PagerDutyIncidents
-from audit_assets.alerting.slack_client import SlackClient
-from audit_assets_tests.alerting.made_ledger import Book
-from audit_assets_tests.fakes.providers import FakeProviders
+from audit_assets.alerting.channels.pagerduty import PagerDutyClient
+from audit_assets.alerting.channels.pagerduty_incidents import PagerDutyIncidents
+from audit_assets.alerting.channels.slack import SlackClient
+from audit_assets.alerting.ledger.tables import open_ledger
+from audit_assets_tests.alerting.ledger_factories import Book
+from tools.fakes.providers import FakeProviders
 
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 TOKEN = "xoxb-1234-open-sesame"
@@ -21,7 +21,7 @@ CHANNELS = {"#alerts": "C0ALERTS01", "#ai-copilot-ops": "C0COPILOT1", "#ai-copil
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty ledger of either kind."""
+    """The URL of an empty ledger, on SQLite and on Postgres."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'alerts.db'}"
     return request.getfixturevalue("source").replace("postgresql://", "postgresql+psycopg2://")
@@ -36,7 +36,7 @@ def book(ledger_url: str) -> Iterator[Book]:
 
 @pytest.fixture
 def sqlite_book(tmp_path: Path) -> Iterator[Book]:
-    """Where it is not the database that is in question."""
+    """A ledger on SQLite only, for tests that do not depend on the database."""
     ledger = open_ledger(f"sqlite:///{tmp_path / 'alerts.db'}")
     yield Book(ledger)
     ledger.close()
@@ -44,10 +44,12 @@ def sqlite_book(tmp_path: Path) -> Iterator[Book]:
 
 @pytest.fixture
 def fakes(tmp_path: Path) -> Iterator[FakeProviders]:
-    """PagerDuty and Slack with one key, one token each and three channels, and their log."""
-    with FakeProviders(tmp_path / "told.jsonl", routing_key=ROUTING_KEY, token=TOKEN, channels=CHANNELS) as playing:
-        playing.pagerduty.api_token = API_TOKEN
-        yield playing
+    """Fake PagerDuty and Slack with one key, one token each and three channels, and their log."""
+    with FakeProviders(
+        tmp_path / "requests.jsonl", routing_key=ROUTING_KEY, token=TOKEN, channels=CHANNELS
+    ) as providers:
+        providers.pagerduty.api_token = API_TOKEN
+        yield providers
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A Slack message as a person sees it: the payload as a small page in Slack's look, and a picture of it.
+"""Renders a Slack payload as an HTML page that looks like Slack, and as a picture.
 
 `python -m audit_assets_tests.alerting.slack_look` writes docs/assets/alerts/slack-spike.png; with `--html` the page.
 Knows what our messages use: header, section, fields, code, bold, buttons, context, and the attachment's bar.
@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from audit_assets.alerting.slack_message import message
-from audit_assets.dashboards.chromium import ChromiumError, find_chromium
+from audit_assets.alerting.channels.slack_message import message
+from audit_assets.dashboards.capture import ChromiumError, find_chromium
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets_tests.alerting.telling import night
+from audit_assets_tests.alerting.notification_factories import night
 
 PICTURE = PROJECT_ROOT / "docs/assets/alerts/slack-spike.png"
 WIDTH, HEIGHT = 760, 590
@@ -46,7 +46,7 @@ pre { font: 12px/1.5 Monaco, Menlo, Consolas, 'DejaVu Sans Mono', monospace; bac
 
 
 def page(payload: dict[str, Any], at: str = "3:05 AM") -> str:
-    """`payload` as HTML in Slack's look."""
+    """`payload` as HTML that looks like Slack."""
     attachments = "".join(
         f'<div class="attachment"><div class="bar" style="background:{html.escape(each["color"])}"></div>'
         f'<div class="blocks">{"".join(map(_block, each["blocks"]))}</div></div>'
@@ -69,7 +69,7 @@ def _block(block: dict[str, Any]) -> str:
         return f'<div class="actions">{"".join(map(_button, block["elements"]))}</div>'
     if block["type"] == "context":
         return f'<div class="context">{"".join(f"<span>{_object(each)}</span>" for each in block["elements"])}</div>'
-    raise ValueError(f"{block['type']}: this page cannot draw such a block; teach it here")
+    raise ValueError(f"{block['type']}: this page does not support such a block; add it here")
 
 
 def _button(button: dict[str, Any]) -> str:
@@ -82,7 +82,7 @@ def _object(text: dict[str, Any]) -> str:
 
 
 def _marked(text: str) -> str:
-    """Slack's markup, in Slack's order: code first, and nothing is read within it."""
+    """Slack's markup as HTML, in Slack's order: code first, and its content is not interpreted."""
     out: list[str] = []
     for number, piece in enumerate(re.split(r"```\n?(.*?)\n?```", text, flags=re.DOTALL)):
         if number % 2:
@@ -98,12 +98,12 @@ def _bold(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Entities as Slack reads them: what is no entity is shown as it is."""
+    """Decodes the entities that Slack decodes, and escapes the rest for HTML."""
     return html.escape(text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
 
 
-def take(payload: dict[str, Any], picture: Path, height: int = HEIGHT) -> None:
-    """A PNG of `payload`. Raises ChromiumError where there is no Chromium."""
+def screenshot(payload: dict[str, Any], picture: Path, height: int = HEIGHT) -> None:
+    """A PNG of `payload`. Raises ChromiumError if there is no Chromium."""
     picture.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="slack-look-") as folder:
         written = Path(folder) / "message.html"
@@ -124,7 +124,7 @@ def main() -> int:
         print(page(message(night())))
         return 0
     try:
-        take(message(night()), PICTURE)
+        screenshot(message(night()), PICTURE)
     except ChromiumError as error:
         print(error, file=sys.stderr)
         return 1

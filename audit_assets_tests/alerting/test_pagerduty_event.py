@@ -1,4 +1,4 @@
-"""What PagerDuty is told, as files to compare, and what no name can do to it."""
+"""PagerDuty events, compared with golden files and with hostile names."""
 
 import json
 import unicodedata
@@ -10,11 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit_assets.alerting.channels.pagerduty_event import (
+    draft_incident_link,
+    draft_link,
+    minimal,
+    resolve,
+    summary_trigger,
+    trigger,
+)
 from audit_assets.alerting.links import Links
-from audit_assets.alerting.pagerduty_event import draft, draft_link, minimal, resolve, summary_trigger, trigger
 from audit_assets_tests.alerting.golden import FOLDER, WITH_DRAFTS, payloads, written
-from audit_assets_tests.alerting.telling import named, resolved, story, told
-from audit_assets_tests.rules.made import shipped, shipped_rules
+from audit_assets_tests.alerting.notification_factories import alert, named, notification, resolved
+from audit_assets_tests.rules.factories import shipped, shipped_rules
 
 SPIKE = shipped("volume_spike")
 GOLDEN = {name: payload for name, payload in payloads().items() if name.startswith("pagerduty/")}
@@ -22,11 +29,11 @@ GOLDEN = {name: payload for name, payload in payloads().items() if name.startswi
 
 @pytest.mark.requirement("R43")
 @pytest.mark.parametrize("name", GOLDEN)
-def test_an_event_is_the_one_on_file(name: str):
+def test_an_event_equals_its_golden_file(name: str):
     assert (FOLDER / f"{name}.json").read_text(encoding="utf-8") == written(GOLDEN[name])
 
 
-def test_every_shipped_rule_has_its_event_on_file_and_no_file_is_left_over():
+def test_every_shipped_rule_has_a_golden_event_and_no_file_is_left_over():
     files = {path.stem for path in FOLDER.glob("pagerduty/*.json")}
     assert {rule.id for rule in shipped_rules().rules} <= files
     assert files == {name.removeprefix("pagerduty/") for name in GOLDEN}
@@ -34,7 +41,7 @@ def test_every_shipped_rule_has_its_event_on_file_and_no_file_is_left_over():
 
 @pytest.mark.requirement("R43")
 def test_an_event_names_capability_rule_and_environment_and_leads_on():
-    event = trigger(story(SPIKE), told(SPIKE))
+    event = trigger(notification(SPIKE), alert(SPIKE))
     payload = event["payload"]
     assert (payload["component"], payload["class"], payload["group"]) == ("code_review", "volume_spike", "live")
     assert payload["severity"] == "error"
@@ -45,12 +52,12 @@ def test_an_event_names_capability_rule_and_environment_and_leads_on():
     assert payload["timestamp"] == "2026-11-23T13:00:00Z"
     assert [link["text"] for link in event["links"]] == ["Dashboard", "Runbook", "Raw logs", "Dagster run"]
     assert event["client_url"] == event["links"][0]["href"]
-    assert event["dedup_key"] == told(SPIKE).key
+    assert event["dedup_key"] == alert(SPIKE).key
     assert "routing_key" not in event
 
 
-def test_the_details_say_what_a_person_asks_first():
-    details = trigger(story(SPIKE), told(SPIKE))["payload"]["custom_details"]
+def test_the_details_show_what_a_person_asks_first():
+    details = trigger(notification(SPIKE), alert(SPIKE))["payload"]["custom_details"]
     assert details["value"] == "1,742 calls in 2 hours"
     assert details["usual"] == "399 (median of these hours over 14 days)"
     assert details["threshold"] == "above 625 calls in 2 hours"
@@ -63,14 +70,17 @@ def test_the_details_say_what_a_person_asks_first():
 
 def test_a_total_is_about_all_capabilities_and_lists_its_contributors():
     rule = shipped("total_volume_spike")
-    payload = trigger(story(rule), told(rule))["payload"]
+    payload = trigger(notification(rule), alert(rule))["payload"]
     assert payload["component"] == "all capabilities"
     assert payload["custom_details"]["contributors"][0] == "code_review: 3,820, usually 640"
 
 
 def test_the_same_episode_always_has_the_same_key_whatever_its_figures():
-    worse = replace(told(SPIKE), value=9000.0, peak=9000.0)
-    assert trigger(story(SPIKE, worse), worse)["dedup_key"] == trigger(story(SPIKE), told(SPIKE))["dedup_key"]
+    worse = replace(alert(SPIKE), value=9000.0, peak=9000.0)
+    assert (
+        trigger(notification(SPIKE, worse), worse)["dedup_key"]
+        == trigger(notification(SPIKE), alert(SPIKE))["dedup_key"]
+    )
 
 
 def test_a_resolve_is_the_key_alone():
@@ -78,26 +88,26 @@ def test_a_resolve_is_the_key_alone():
     assert minimal(resolve("ai-audit/k")) == resolve("ai-audit/k")
 
 
-def test_a_drill_is_told_apart_by_its_summary_and_its_group():
-    drill = replace(told(SPIKE), environment="sim")
-    payload = trigger(story(SPIKE, drill), drill)["payload"]
+def test_a_drill_is_recognized_by_its_summary_and_its_group():
+    drill = replace(alert(SPIKE), environment="sim")
+    payload = trigger(notification(SPIKE, drill), drill)["payload"]
     assert payload["summary"].startswith("[DRILL] AI Copilot Audit Spike")
     assert payload["group"] == "sim"
-    summary = summary_trigger(SPIKE, "sim", 3, "k", story(SPIKE, drill))["payload"]["summary"]
+    summary = summary_trigger(SPIKE, "sim", 3, "k", notification(SPIKE, drill))["payload"]["summary"]
     assert summary == "[DRILL] AI Copilot Audit Spike: 3 more capabilities"
 
 
-def test_beyond_the_limit_of_incidents_one_stands_for_the_rest():
-    event = summary_trigger(SPIKE, "live", 475, "ai-audit/local/volume_spike/more/1", story(SPIKE))
+def test_beyond_the_limit_of_incidents_a_summary_covers_the_rest():
+    event = summary_trigger(SPIKE, "live", 475, "ai-audit/local/volume_spike/more/1", notification(SPIKE))
     assert event["payload"]["summary"] == "AI Copilot Audit Spike: 475 more capabilities"
     assert event["payload"]["custom_details"]["count"] == 475
     assert event["dedup_key"] == "ai-audit/local/volume_spike/more/1"
-    one = summary_trigger(SPIKE, "live", 1, "k", story(SPIKE))
+    one = summary_trigger(SPIKE, "live", 1, "k", notification(SPIKE))
     assert one["payload"]["summary"].endswith("1 more capability")
 
 
 def test_the_smallest_event_is_what_pagerduty_requires_and_keeps_the_routing_key():
-    event = minimal({"routing_key": "R", **trigger(story(SPIKE), named(SPIKE, "prüfung"))})
+    event = minimal({"routing_key": "R", **trigger(notification(SPIKE), named(SPIKE, "prüfung"))})
     assert set(event) == {"routing_key", "event_action", "dedup_key", "payload"}
     assert set(event["payload"]) == {"summary", "source", "severity"}
     assert "pr\\xfcfung" in event["payload"]["summary"]
@@ -105,7 +115,7 @@ def test_the_smallest_event_is_what_pagerduty_requires_and_keeps_the_routing_key
 
 @pytest.mark.parametrize("address", ["", "docs", "javascript:alert(1)"])
 def test_an_address_that_leads_nowhere_is_left_out(address: str):
-    event = trigger(story(SPIKE, links=Links(address, address), run_url=address), told(SPIKE))
+    event = trigger(notification(SPIKE, links=Links(address, address), run_url=address), alert(SPIKE))
     assert "client_url" not in event
     assert "links" not in event
 
@@ -114,7 +124,7 @@ def test_an_address_that_leads_nowhere_is_left_out(address: str):
 @settings(max_examples=60, deadline=None)
 def test_whatever_comes_in_an_event_is_within_limits(name: str, rule: Any, over: bool):
     episode = named(rule, name)
-    event = trigger(story(rule, episode), resolved(episode) if over else episode)
+    event = trigger(notification(rule, episode), resolved(episode) if over else episode)
     for sent in (event, minimal(event)):
         summary = sent["payload"]["summary"]
         assert 0 < len(summary) <= 1024
@@ -135,13 +145,15 @@ def test_a_draft_of_an_incident_opens_pagerdutys_own_form():
 
 
 @pytest.mark.requirement("R47")
-def test_a_draft_is_offered_where_nobody_is_woken_and_it_still_fires():
-    offered = story(shipped("unknown_status"), links=WITH_DRAFTS)
-    assert parse_qs(urlsplit(draft(offered)).query)["title"] == ["AI Copilot Audit Unknown Outcomes: code_review"]
-    drill = told(SPIKE, environment="sim")
-    for other in (replace(offered, pages=True), story(SPIKE, resolved(told(SPIKE)), links=WITH_DRAFTS),
-                  story(SPIKE, drill, links=WITH_DRAFTS), story(SPIKE)):  # fmt: skip
-        assert draft(other) == ""
+def test_a_draft_is_offered_if_the_rule_does_not_page_and_the_alert_is_open():
+    offered = notification(shipped("unknown_status"), links=WITH_DRAFTS)
+    assert parse_qs(urlsplit(draft_incident_link(offered)).query)["title"] == [
+        "AI Copilot Audit Unknown Outcomes: code_review"
+    ]
+    drill = alert(SPIKE, environment="sim")
+    for other in (replace(offered, pages=True), notification(SPIKE, resolved(alert(SPIKE)), links=WITH_DRAFTS),
+                  notification(SPIKE, drill, links=WITH_DRAFTS), notification(SPIKE)):  # fmt: skip
+        assert draft_incident_link(other) == ""
 
 
 @given(st.text(max_size=3000))

@@ -1,4 +1,4 @@
-"""A message that stays open is answered in its thread, as often as its route says."""
+"""A message that stays open gets reminders in its thread, at the interval of its route."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from audit_assets.alerting.record import acknowledge
-from audit_assets.alerting.silences import Silence, silence
+from audit_assets.alerting.delivery.silences import Silence, silence
+from audit_assets.alerting.ledger.store import acknowledge
 from audit_assets.rules.routing import Routing
-from audit_assets_tests.alerting.made_ledger import NOON, ON_CALL, OPS, Book
-from audit_assets_tests.alerting.test_deliverer import Post, post
+from audit_assets_tests.alerting.ledger_factories import NOON, ON_CALL, OPS, Book
+from audit_assets_tests.alerting.test_deliverer import DeliveryHarness, harness
 
-__all__ = ["post"]
+__all__ = ["harness"]
 
 pytestmark = pytest.mark.requirement("R41")
 
@@ -21,31 +21,31 @@ REMINDING = Routing.model_validate({"routes": {"on_call": {**ON_CALL, "remind_af
 
 
 @pytest.fixture
-def reminding(post: Post) -> Post:
-    post.book = replace(post.book, routing=REMINDING)
-    post.opened("chat", "search")
-    post.deliver()
-    return post
+def harness_with_reminders(harness: DeliveryHarness) -> DeliveryHarness:
+    harness.book = replace(harness.book, routing=REMINDING)
+    harness.opened("chat", "search")
+    harness.deliver()
+    return harness
 
 
-def hours(post: Post, number: int) -> list[str]:
-    """What the thread holds after so many hours in which the deliverer looks twice each."""
+def replies_after(harness: DeliveryHarness, number: int) -> list[str]:
+    """The replies in the thread after `number` hours in which the deliverer runs twice per hour."""
     for _ in range(2 * number):
-        post.deliver(HOUR / 2)
-    return [one.text for one in post.fakes.reading().replies]
+        harness.deliver(HOUR / 2)
+    return [one.text for one in harness.fakes.received().replies]
 
 
-def test_it_is_told_each_time_and_once(reminding: Post):
-    assert hours(reminding, 3) == []
-    (first,) = hours(reminding, 2)
-    assert first.startswith("Still open, for 4 h")
+def test_each_reminder_is_sent_once(harness_with_reminders: DeliveryHarness):
+    assert replies_after(harness_with_reminders, 3) == []
+    (first,) = replies_after(harness_with_reminders, 2)
+    assert first.startswith("Still open after 4 h")
     assert "`chat`, `search`" in first
-    assert len(hours(reminding, 4)) == 2
+    assert len(replies_after(harness_with_reminders, 4)) == 2
 
 
-def test_a_pause_of_a_day_is_made_good_by_one(reminding: Post):
-    reminding.at += 24 * HOUR
-    assert len(hours(reminding, 1)) == 1
+def test_after_a_pause_of_a_day_there_is_one_reminder(harness_with_reminders: DeliveryHarness):
+    harness_with_reminders.at += 24 * HOUR
+    assert len(replies_after(harness_with_reminders, 1)) == 1
 
 
 def _acknowledged(book: Book) -> None:
@@ -62,12 +62,14 @@ def _silenced(book: Book) -> None:
 
 
 @pytest.mark.parametrize("quieted", [_acknowledged, _silenced])
-def test_nobody_is_reminded_of_what_somebody_took_or_silenced(reminding: Post, quieted: Callable[[Book], None]):
-    quieted(reminding.book)
-    assert hours(reminding, 9) == []
+def test_acknowledged_and_silenced_episodes_get_no_reminders(
+    harness_with_reminders: DeliveryHarness, quieted: Callable[[Book], None]
+):
+    quieted(harness_with_reminders.book)
+    assert replies_after(harness_with_reminders, 9) == []
 
 
-def test_no_shipped_route_reminds(post: Post):
-    post.opened("chat", "search")
-    post.deliver()
-    assert hours(post, 9) == []
+def test_no_shipped_route_reminds(harness: DeliveryHarness):
+    harness.opened("chat", "search")
+    harness.deliver()
+    assert replies_after(harness, 9) == []

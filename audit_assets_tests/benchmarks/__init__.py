@@ -1,1 +1,1 @@
-"""Tests of the benchmarks: that they run, and that their arithmetic is right."""
+"""Tests that the benchmarks run and compute correctly."""

@@ -1,4 +1,4 @@
-"""The arithmetic and the table of the benchmarks; pure."""
+"""The arithmetic and the table of the benchmarks."""
 
 import json
 from io import StringIO
@@ -13,11 +13,11 @@ from benchmarks.report import as_json, table_of
 
 
 def test_a_figure_is_judged_by_its_aim() -> None:
-    assert Figure("ratio", 1.2, "×", at_most(1.2)).verdict == "reached"
-    assert Figure("ratio", 1.21, "×", at_most(1.2)).verdict == "missed"
-    assert Figure("times faster", 2.9, "×", at_least(3)).verdict == "missed"
-    assert Figure("beside it", 2.9, "s").verdict == "no aim"
-    assert Figure("could not be taken", None, "s", at_most(1)).verdict == "skipped"
+    assert Figure("ratio", 1.2, "×", at_most(1.2)).result == "reached"
+    assert Figure("ratio", 1.21, "×", at_most(1.2)).result == "missed"
+    assert Figure("times faster", 2.9, "×", at_least(3)).result == "missed"
+    assert Figure("no aim", 2.9, "s").result == "no aim"
+    assert Figure("could not be taken", None, "s", at_most(1)).result == "skipped"
 
 
 def test_a_ratio_is_of_medians_and_one_slow_round_does_not_move_it() -> None:
@@ -36,7 +36,7 @@ def test_a_row_that_is_never_seen_is_missing_and_has_no_age() -> None:
 
     assert ages.seconds == (10.5, 10.0)
     assert (ages.committed, ages.missing) == (3, 1)
-    assert [figure.verdict for figure in figures_of(ages, during_backfill=False)][-1] == "missed"
+    assert [figure.result for figure in figures_of(ages, during_backfill=False)][-1] == "missed"
 
 
 def test_during_a_backfill_only_rows_committed_meanwhile_have_an_age() -> None:
@@ -46,13 +46,13 @@ def test_during_a_backfill_only_rows_committed_meanwhile_have_an_age() -> None:
     assert ages.missing == 0
 
 
-def test_a_run_in_which_nothing_was_seen_says_so_instead_of_a_percentile() -> None:
+def test_a_run_that_saw_no_row_reports_no_percentile() -> None:
     latencies = figures_of(ages_of("a 100.0\n", ""), during_backfill=False)
 
-    assert [figure.verdict for figure in latencies] == ["skipped", "skipped", "skipped", "missed"]
+    assert [figure.result for figure in latencies] == ["skipped", "skipped", "skipped", "missed"]
 
 
-def test_the_table_and_the_json_say_figure_aim_verdict_and_machine() -> None:
+def test_the_table_and_the_json_have_figure_aim_result_and_machine() -> None:
     machine = this_machine()
     taken = {"ingest": (Figure("first load / binary COPY", 1.15, "×", at_most(1.2), "3 rounds"),)}
     printed = StringIO()

@@ -1,1 +1,1 @@
-"""Tests of audit_assets/cli: what others script against."""
+"""Tests of audit_assets/cli: exit codes, printed lines and JSON that scripts depend on."""

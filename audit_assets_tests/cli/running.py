@@ -1,4 +1,4 @@
-"""`audit …` run in this process, through its one entry."""
+"""Runs `audit …` in this process, through its entry point."""
 
 import json
 from collections.abc import Callable
@@ -9,8 +9,8 @@ PASSWORD = "open-sesame"
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command left behind."""
+class CommandResult:
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -22,13 +22,13 @@ class Said:
         return json.loads(line)
 
 
-Audit = Callable[..., Said]
+Audit = Callable[..., CommandResult]
 
 
-def one_line(said: Said, code: int) -> str:
-    """The error's one line."""
-    assert said.code == code, said
-    assert said.out == ""
-    (line,) = said.err.splitlines()
+def error_line(result: CommandResult, code: int) -> str:
+    """The single error line of a command that failed with `code` and printed nothing else."""
+    assert result.code == code, result
+    assert result.out == ""
+    (line,) = result.err.splitlines()
     assert line.startswith("error ")
     return line

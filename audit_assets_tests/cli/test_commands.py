@@ -1,4 +1,4 @@
-"""What others script against: exit codes, JSON keys, one line an error, and no secret anywhere."""
+"""What scripts depend on: exit codes, JSON keys, one line per error, and no secret in the output."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -7,27 +7,27 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from audit_assets_tests.cli.running import PASSWORD, Audit, one_line
-from audit_assets_tests.homes import DAYS, Home
+from audit_assets_tests.cli.running import PASSWORD, Audit, error_line
+from audit_assets_tests.environments import DAYS, NOW, Home
 
 
 @pytest.mark.requirement("R14")
-def test_sync_status_says_how_far_the_warehouse_is(audit: Audit, built_home: Home):
+def test_sync_status_reports_how_far_the_warehouse_is(audit: Audit, built_home: Home):
     figures = audit("sync", "status", "--json").figures
     names = {"last_synced_at", "source_max_created_at", "lag_seconds", "records_synced", "sync_duration_ms"}
     assert names <= set(figures)
-    ((at_source, newest),) = built_home.ask("select count(*), max(created_at) from ai_audit_logs")
+    ((at_source, newest),) = built_home.query("select count(*), max(created_at) from ai_audit_logs")
     assert figures["records_synced"] == at_source
     assert datetime.fromisoformat(str(figures["source_max_created_at"])) == newest
     assert float(str(figures["lag_seconds"])) >= 0
-    told = audit("sync", "status")
-    assert told.code == 0
-    assert "last_synced_at" in told.out
-    assert " UTC" in told.out
+    result = audit("sync", "status")
+    assert result.code == 0
+    assert "last_synced_at" in result.out
+    assert " UTC" in result.out
 
 
-def test_sync_status_of_an_empty_home_says_what_to_run(audit: Audit, empty_home: Home):
-    assert "no sync has succeeded yet: run `audit sync`" in one_line(audit("sync", "status", "--json"), 1)
+def test_sync_status_of_an_empty_home_names_the_command_to_run(audit: Audit, empty_home: Home):
+    assert "no sync has succeeded yet: run `audit sync`" in error_line(audit("sync", "status", "--json"), 1)
 
 
 @pytest.mark.requirement("R11")
@@ -41,7 +41,7 @@ def test_a_sync_reports_its_run_as_one_json_object(audit: Audit, home: Home):
         1,
     )
     assert audit("sync", "--mode", "full", "--lookback", "24h", "--json").figures["mode"] == "full"
-    since = (datetime.now(UTC) - timedelta(days=2)).isoformat()
+    since = (NOW - timedelta(days=2)).isoformat()
     again = audit("sync", "--mode", "delta", "--since", since, "--json").figures
     assert (again["records_added"], again["records_changed"]) == (0, 0)
     assert json.loads((home.folder / "state.json").read_text())["sync_id"] == again["sync_id"]
@@ -50,48 +50,48 @@ def test_a_sync_reports_its_run_as_one_json_object(audit: Audit, home: Home):
 @pytest.mark.requirement("R11")
 def test_to_stdout_there_are_rows_and_nothing_else_and_no_watermark_moves(audit: Audit, built_home: Home):
     before = (built_home.folder / "state.json").read_text()
-    said = audit("sync", "--destination", "stdout", "--since", str(datetime.now(UTC).date() - timedelta(days=1)))
-    rows = [json.loads(line) for line in said.out.splitlines()]
+    result = audit("sync", "--destination", "stdout", "--since", str(NOW.date() - timedelta(days=1)))
+    rows = [json.loads(line) for line in result.out.splitlines()]
     assert len(rows) > 100
-    assert said.err == f"{len(rows):,} rows written; the watermark stays where it is\n"
+    assert result.err == f"{len(rows):,} rows written; the watermark is unchanged\n"
     assert all("prompt" not in row and "response" not in row for row in rows)
     assert (built_home.folder / "state.json").read_text() == before
 
 
 @pytest.mark.requirement("R11")
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["sync", "--since", "yesterday"], "--since yesterday: not a time; write 2026-11-01T08:00:00Z"),
-        (["sync", "--since", "2026-11-01T08:00:00"], "says no time zone; add Z for UTC"),
-        (["sync", "--lookback", "soon"], "--lookback: 'soon' is no duration"),
+        (["sync", "--since", "2026-11-01T08:00:00"], "has no time zone; add Z for UTC"),
+        (["sync", "--lookback", "soon"], "--lookback: 'soon' is not a duration"),
         (["build", "--from", "1.11.2026"], "--from 1.11.2026: not a day; write it as 2026-11-01"),
         (["build", "--from", "2026-11-02", "--to", "2026-11-01"], "give two days in order, from 2023-01-01 to"),
         (["build", "--from", "2019-01-01", "--to", "2019-01-02"], "give two days in order, from 2023-01-01 to"),
         (["build", "--to", "2999-01-01"], "give two days in order, from 2023-01-01 to"),
     ],
 )
-def test_a_wrong_argument_is_told_in_one_line_with_its_mend(
-    audit: Audit, built_home: Home, arguments: list[str], told: str
+def test_a_wrong_argument_is_reported_in_one_line_with_its_fix(
+    audit: Audit, built_home: Home, arguments: list[str], expected: str
 ):
-    assert told in one_line(audit(*arguments), 2)
+    assert expected in error_line(audit(*arguments), 2)
 
 
 @pytest.mark.parametrize(
     "arguments", ["sync --mode sideways", "sync --destination bigtable", "gaps --days 0", "nonsense", "load"]
 )
 def test_wrong_usage_exits_2(audit: Audit, built_home: Home, arguments: str):
-    said = audit(*arguments.split())
-    assert said.code == 2
-    assert said.out == ""
-    assert "Usage: audit" in said.err
+    result = audit(*arguments.split())
+    assert result.code == 2
+    assert result.out == ""
+    assert "Usage: audit" in result.err
 
 
 def test_a_wrong_setting_is_wrong_usage_and_names_the_variable(
     audit: Audit, built_home: Home, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("AI_AUDIT_WAREHOUSE_DESTINATION", PASSWORD)
-    assert "AI_AUDIT_WAREHOUSE_DESTINATION" in one_line(audit("sync"), 2)
+    assert "AI_AUDIT_WAREHOUSE_DESTINATION" in error_line(audit("sync"), 2)
 
 
 @pytest.mark.parametrize("arguments", [["sync"], ["gaps"], ["sync", "--destination", "stdout"]])
@@ -99,27 +99,27 @@ def test_a_source_that_is_down_is_one_line_without_its_password(
     audit: Audit, home: Home, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ):
     monkeypatch.setenv("AI_AUDIT_SOURCE_URL", f"postgresql://reader:{PASSWORD}@127.0.0.1:1/app")
-    assert "127.0.0.1" in one_line(audit(*arguments), 1)
+    assert "127.0.0.1" in error_line(audit(*arguments), 1)
 
 
 @pytest.mark.requirement("R18")
 def test_gaps_are_days_and_hours_that_differ_and_a_finding(audit: Audit, home: Home):
     assert audit("gaps", "--days", str(DAYS), "--json").figures["days"] == {}
-    hour = datetime.now(UTC).replace(minute=10, second=0, microsecond=0) - timedelta(days=2)
+    hour = NOW.replace(minute=10, second=0, microsecond=0) - timedelta(days=2)
     home.insert(9, at=hour)
-    said = audit("gaps", "--days", str(DAYS), "--json")
-    assert said.code == 1
-    (counts,) = said.figures["days"].values()  # type: ignore[attr-defined]
+    result = audit("gaps", "--days", str(DAYS), "--json")
+    assert result.code == 1
+    (counts,) = result.figures["days"].values()  # type: ignore[attr-defined]
     assert counts["source"] - counts["loaded"] == 9
-    assert [hour.replace(minute=0).isoformat()] == list(said.figures["hours"])  # type: ignore[call-overload]
+    assert [hour.replace(minute=0).isoformat()] == list(result.figures["hours"])  # type: ignore[call-overload]
     table = audit("gaps", "--days", str(DAYS))
     assert (table.code, str(hour.date()) in table.out, "`audit build" in table.err) == (1, True, True)
 
 
 def test_made_rows_go_into_no_source_that_is_not_ours(audit: Audit, home: Home):
-    line = one_line(audit("simulate", "traffic", "--days", "1"), 2)
+    line = error_line(audit("simulate", "traffic", "--days", "1"), 2)
     assert "--write-to-source" in line
-    assert "--write-to-source" in one_line(audit("load", "rows.parquet"), 2)
+    assert "--write-to-source" in error_line(audit("load", "rows.parquet"), 2)
 
 
 @pytest.mark.requirement("R10")
@@ -138,12 +138,12 @@ def test_a_file_is_loaded_and_its_rows_counted(audit: Audit, empty_home: Home, t
     ).write_parquet(file)
     figures = audit("load", str(file), "--write-to-source", "--json").figures
     assert (figures["read"], figures["loaded"], figures["rejected"]) == (3, 2, 1)
-    assert empty_home.ask("select count(*) from ai_audit_logs") == [(2,)]
-    assert "missing.parquet" in one_line(audit("load", str(tmp_path / "missing.parquet"), "--write-to-source"), 1)
+    assert empty_home.query("select count(*) from ai_audit_logs") == [(2,)]
+    assert "missing.parquet" in error_line(audit("load", str(tmp_path / "missing.parquet"), "--write-to-source"), 1)
 
 
 def test_the_embedded_source_is_not_started_where_another_is_named(audit: Audit, home: Home):
-    assert "AI_AUDIT_SOURCE_URL names a source already" in one_line(audit("source", "start"), 2)
+    assert "AI_AUDIT_SOURCE_URL is set; unset it" in error_line(audit("source", "start"), 2)
 
 
 def test_the_embedded_source_starts_once_and_stops(audit: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -152,12 +152,12 @@ def test_the_embedded_source_starts_once_and_stops(audit: Audit, tmp_path: Path,
     try:
         first = audit("source", "start")
         assert first.code == 0
-        assert "the embedded Postgres answers at 127.0.0.1:" in first.out
+        assert "the embedded Postgres runs at 127.0.0.1:" in first.out
         secret = (tmp_path / "home/postgres/url").read_text().split(":")[2].split("@")[0]
         assert secret not in first.out + first.err
         assert audit("source", "start").out == first.out
         assert audit("source", "stop").out == "stopped\n"
-        assert audit("source", "stop").out == "it was not running\n"
+        assert audit("source", "stop").out == "not running\n"
     finally:
         assert audit("source", "remove").code == 0
     assert not (tmp_path / "home/postgres").exists()
@@ -165,21 +165,21 @@ def test_the_embedded_source_starts_once_and_stops(audit: Audit, tmp_path: Path,
 
 @pytest.mark.requirement("R18")
 def test_a_build_reports_its_run_and_its_checks(audit: Audit, home: Home):
-    day = datetime.now(UTC).date() - timedelta(days=2)
-    home.insert(8, at=datetime.now(UTC) - timedelta(days=2))
+    day = NOW.date() - timedelta(days=2)
+    home.insert(8, at=NOW - timedelta(days=2))
     figures = audit("build", "--from", str(day), "--to", str(day), "--json").figures
     assert (figures["succeeded"], figures["failure"]) == (True, None)
     assert set(figures["checks_failed"]) >= {  # type: ignore[call-overload]
         "ai_audit_capability_grid:volume_spike",
         "ai_audit_capability_outcomes:error_surge",
     }
-    assert home.published("select count(*) from analytics.ai_audit_logs where id like 'new%'") == [(8,)]
+    assert home.query_snapshot("select count(*) from analytics.ai_audit_logs where id like 'new%'") == [(8,)]
 
 
 def test_help_groups_the_commands_and_no_command_is_a_stub(audit: Audit):
-    said = audit("--help")
-    assert said.code == 0
+    result = audit("--help")
+    assert result.code == 0
     for command in ("sync", "gaps", "build", "load", "source", "simulate", "rules", "demo", "dev"):
-        assert f" {command} " in said.out
+        assert f" {command} " in result.out
     for later in ("trace", "export", "evidence", "reveal"):
-        assert f" {later} " not in said.out
+        assert f" {later} " not in result.out

@@ -1,1 +1,1 @@
-"""The dashboards: their definition, what they read, what they show."""
+"""Tests of the dashboards: definition, queries and rendered pages."""

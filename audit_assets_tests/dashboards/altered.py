@@ -1,4 +1,4 @@
-"""Copies of a published snapshot in which one table is not what the models made it."""
+"""Copies of a published snapshot with one modified table."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,15 +7,18 @@ import duckdb
 
 from audit_assets.warehouse.snapshot import Manifest, SnapshotFile, read_manifest
 
-# As a double: a decimal would be cut off where it is shown as a count.
+# A double, because a decimal would be truncated when shown as a count.
 ONE_PER_CENT = "cast(1.01 as double)"
 
 
 def altered(snapshot: Path, folder: Path, table: str, column: str, to: str, where: str = "true") -> Path:
-    """`folder` as a snapshot whose rows of `table` have `to` (SQL) as their `column`; the others' files are shared."""
+    """Writes a snapshot to `folder` in which `column` of `table` is `to` (SQL). Files of other tables are shared."""
     manifest = _manifest(snapshot)
     changed = f"case when {where} then {to} else {column} end as {column}"
-    views, files = dict(manifest.views), {name: _shared(snapshot, held) for name, held in manifest.files.items()}
+    views, files = (
+        dict(manifest.views),
+        {name: _shared(snapshot, table_files) for name, table_files in manifest.files.items()},
+    )
     if table in views:
         body = views[table].split(" AS ", 1)[1].rstrip("; \n")
         views[table] = f"create view analytics.{table} as select * replace ({changed}) from ({body})"
@@ -30,12 +33,12 @@ def altered(snapshot: Path, folder: Path, table: str, column: str, to: str, wher
 
 
 def with_tables(snapshot: Path, folder: Path, tables: Mapping[str, str]) -> Path:
-    """`folder` as a snapshot with these tables beside those that are there; a query of `snapshot` by name of table.
+    """Writes a snapshot to `folder` with additional tables; `tables` maps a table name to a query.
 
-    A table that is published already stays as it is.
+    A table that is already published stays unchanged.
     """
     manifest = _manifest(snapshot)
-    files = {name: _shared(snapshot, held) for name, held in manifest.files.items()}
+    files = {name: _shared(snapshot, table_files) for name, table_files in manifest.files.items()}
     columns = dict(manifest.columns)
     for table, query in tables.items():
         if table in files:
@@ -52,7 +55,7 @@ def with_tables(snapshot: Path, folder: Path, tables: Mapping[str, str]) -> Path
 
 
 def _copied(connection: duckdb.DuckDBPyConnection, file: SnapshotFile, folder: Path, changed: str) -> str:
-    """The path of the file's copy. The name of its folder is what tells its day."""
+    """Writes a modified copy of the file and returns its path. The name of its folder contains its day."""
     path = folder / f"date={file.day}" / "day.parquet" if file.day else folder / "whole.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     connection.execute(
@@ -68,8 +71,8 @@ def _manifest(snapshot: Path) -> Manifest:
     return manifest
 
 
-def _shared(snapshot: Path, held: tuple[SnapshotFile, ...]) -> tuple[SnapshotFile, ...]:
-    return tuple(file.model_copy(update={"path": str((snapshot / file.path).resolve())}) for file in held)
+def _shared(snapshot: Path, snapshot_files: tuple[SnapshotFile, ...]) -> tuple[SnapshotFile, ...]:
+    return tuple(file.model_copy(update={"path": str((snapshot / file.path).resolve())}) for file in snapshot_files)
 
 
 def _written(

@@ -1,4 +1,4 @@
-"""The dashboards in a real browser: a server over a home, Chromium, and what a reader of the pages does and sees."""
+"""The dashboards in a real browser: a server for a home, Chromium, and a reader who uses the pages."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Any
 from urllib.error import URLError
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from audit_assets.dashboards.chromium import ARGUMENTS, PAINTED, find_chromium
+from audit_assets.dashboards.capture import ARGUMENTS, PAINTED, find_chromium
+from audit_assets.demo.server_process import free_port
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets.simulate.server_process import free_port
-from audit_assets_tests.homes import Home
+from audit_assets_tests.environments import Home
 
 TITLES = {"/": "Overview", "/workspace": "Workspace", "/capability": "Capability", "/audit-log": "Audit log"}
 WITHIN = 60_000  # ms; a machine that is busy with other tests is slow
 
-# What a chart's bars hold, and where they are on the screen: [link, x, y, height] of each day of each bar.
+# The links of a chart's bars and their positions on the screen: [link, x, y, height] for each day of each bar.
 _BARS = """(id) => {
   const chart = document.querySelector(`#${id} .js-plotly-plot`);
   const box = chart.getBoundingClientRect(), layout = chart._fullLayout, found = [];
@@ -43,23 +43,41 @@ _DRAWN = """(id) => document.querySelector(`#${id} .js-plotly-plot`).data
 
 @dataclass
 class Reader:
-    """One person's browser, its storage empty at first."""
+    """A browser session with empty storage."""
 
     site: str
     page: Any
-    complaints: list[str] = field(default_factory=list)  # errors in the page and on its console
-    outside: list[str] = field(default_factory=list)  # requests to anywhere else
+    page_errors: list[str] = field(default_factory=list)  # page errors and console errors
+    outside: list[str] = field(default_factory=list)  # requests to other hosts
 
     def open(self, address: str) -> None:
-        """Opens an address and waits until its tiles are whole."""
+        """Opens a URL and waits until its tiles are rendered."""
         self.page.goto(self.site + address)
-        self.whole()
+        self.wait_until_painted()
 
-    def whole(self) -> None:
-        self.page.wait_for_function(PAINTED, timeout=WITHIN)
+    def wait_until_painted(self) -> None:
+        self.until(PAINTED)
 
-    def goes(self, path: str, **query: str) -> None:
-        """Waits until the address is that page with these values, and its title, dates and filters say so too."""
+    def until(self, condition: str) -> None:
+        """Waits until an expression is true in the page. Playwright's own waiting evaluates it within the page, which
+        the pages' content security policy forbids."""
+        ends = time.monotonic() + WITHIN / 1000
+        while not self._holds(condition):
+            assert time.monotonic() < ends, f"{self.page.url}: not {condition}"
+            self.page.wait_for_timeout(50)
+
+    def _holds(self, condition: str) -> bool:
+        from playwright.sync_api import Error
+
+        try:
+            return bool(self.page.evaluate(condition))
+        except Error as error:
+            if "context was destroyed" in error.message:  # the page is being left
+                return False
+            raise
+
+    def wait_for_page(self, path: str, **query: str) -> None:
+        """Waits until the URL, title, dates and filters are those of the page with this query."""
         until = time.monotonic() + WITHIN / 1000
         while not self._is_at(path, query):
             assert time.monotonic() < until, f"{self.page.url} is not {path} with {query}"
@@ -67,22 +85,22 @@ class Reader:
         self.page.locator("h1", has_text=TITLES[path]).wait_for()
         for name, value in query.items():
             if name in ("from", "to"):
-                self.page.wait_for_function(f"document.querySelector('#date-{name}').value === '{value}'")
+                self.until(f"document.querySelector('#date-{name}').value === '{value}'")
             elif name != "range":
-                said = f"{name.capitalize()}: {value}"
-                self.page.locator("details.filter summary").get_by_text(said, exact=True).wait_for()
-        self.whole()
+                text = f"{name.capitalize()}: {value}"
+                self.page.locator("details.filter summary").get_by_text(text, exact=True).wait_for()
+        self.wait_until_painted()
 
-    def leaves(self, name: str) -> None:
-        """Waits until a filter is gone from the address and from the page."""
-        self.page.wait_for_function(f"!new URLSearchParams(location.search).has('{name}')")
+    def wait_for_filter_cleared(self, name: str) -> None:
+        """Waits until a filter is removed from the URL and from the page."""
+        self.until(f"!new URLSearchParams(location.search).has('{name}')")
         self.page.locator("details.filter summary", has_text=f"{name.capitalize()}: all").wait_for()
-        self.whole()
+        self.wait_until_painted()
 
     def _is_at(self, path: str, query: dict[str, str]) -> bool:
         address = urlsplit(self.page.url)
-        asked = parse_qs(address.query)
-        return address.path == path and all(asked.get(name) == [value] for name, value in query.items())
+        query_string = parse_qs(address.query)
+        return address.path == path and all(query_string.get(name) == [value] for name, value in query.items())
 
     def path(self) -> str:
         return urlsplit(self.page.url).path
@@ -91,9 +109,9 @@ class Reader:
         return parse_qs(urlsplit(self.page.url).query)
 
     def filters(self, name: str) -> str:
-        """What the list of a filter says is chosen."""
-        said = self.page.locator("details.filter summary", has_text=f"{name}: ").inner_text()
-        return said.strip().removeprefix(f"{name}: ")
+        """The selected values shown in a filter's summary."""
+        text = self.page.locator("details.filter summary", has_text=f"{name}: ").inner_text()
+        return text.strip().removeprefix(f"{name}: ")
 
     def choose(self, name: str, value: str) -> None:
         """Opens a filter's list and clicks a value."""
@@ -105,7 +123,7 @@ class Reader:
         return dict(self.page.eval_on_selector_all("section.tile", "all => all.map((one) => [one.id, one.innerText])"))
 
     def column(self, tile: str, heading: str) -> list[str]:
-        """What a column of a tile's table says, from top to bottom."""
+        """The texts of a column of a tile's table, from top to bottom."""
         headings = self.page.locator(f"#{tile} thead th").all_inner_texts()
         return self.page.locator(f"#{tile} tbody td:nth-child({headings.index(heading) + 1})").all_inner_texts()
 
@@ -115,19 +133,19 @@ class Reader:
         )
 
     def bars(self, tile: str) -> list[tuple[str, float, float, float]]:
-        """Where a click on each bar of a chart leads, with the middle of the bar and its height in pixels."""
+        """The link of each bar of a chart, with the center of the bar and its height in pixels."""
         self.page.locator(f"#{tile}").scroll_into_view_if_needed()
         return [(link, x, y, height) for link, x, y, height in self.page.evaluate(_BARS, tile)]
 
-    def draws(self, tile: str, total: float) -> None:
-        """Waits until all bars of a chart sum to `total`; a chart follows its page by a moment."""
+    def wait_for_bar_sum(self, tile: str, total: float) -> None:
+        """Waits until all bars of a chart sum to `total`; a chart is updated shortly after its page."""
         until = time.monotonic() + 10
         while (sum_of_bars := self.page.evaluate(_DRAWN, tile)) != total:
             assert time.monotonic() < until, f"{tile} draws {sum_of_bars}, not {total}"
             self.page.wait_for_timeout(50)
 
     def cut_off(self) -> list[str]:
-        """Tiles that hide a part of what they hold."""
+        """Tiles that hide part of their content."""
         hidden = "(one) => getComputedStyle(one).overflowY !== 'visible' && one.scrollHeight > one.clientHeight + 1"
         return self.page.eval_on_selector_all("section.tile", f"all => all.filter({hidden}).map((one) => one.id)")
 
@@ -137,11 +155,11 @@ class Reader:
     def toggle_theme(self) -> None:
         before = self.theme()
         self.page.locator("#theme-toggle").click()
-        self.page.wait_for_function(f"document.documentElement.getAttribute('data-bs-theme') !== '{before}'")
-        self.page.wait_for_timeout(400)  # colours fade over
+        self.until(f"document.documentElement.getAttribute('data-bs-theme') !== '{before}'")
+        self.page.wait_for_timeout(400)  # color transition
 
-    def serious(self) -> list[str]:
-        """What axe finds that keeps people out."""
+    def accessibility_violations(self) -> list[str]:
+        """Serious and critical accessibility violations found by axe."""
         from axe_playwright_python.sync_playwright import Axe
 
         found = Axe().run(self.page).response["violations"]
@@ -155,14 +173,14 @@ class Reader:
 
 @dataclass(frozen=True)
 class Browsing:
-    """A running browser before the dashboards at `site`."""
+    """A running browser for the dashboards at `site`."""
 
     site: str
     chromium: Any
 
     @contextmanager
     def reader(self, width: int = 1440, height: int = 1000) -> Iterator[Reader]:
-        """A reader of their own, told of nothing; requests to elsewhere are recorded and refused."""
+        """A new session; requests to other hosts are recorded and blocked."""
         context = self.chromium.new_context(viewport={"width": width, "height": height})
         one = Reader(self.site, context.new_page())
         one.page.set_default_timeout(WITHIN)
@@ -176,8 +194,8 @@ class Browsing:
                 route.abort()
 
         context.route("**/*", answered)
-        one.page.on("pageerror", lambda error: one.complaints.append(str(error)))
-        one.page.on("console", lambda said: one.complaints.append(said.text) if said.type == "error" else None)
+        one.page.on("pageerror", lambda error: one.page_errors.append(str(error)))
+        one.page.on("console", lambda text: one.page_errors.append(text.text) if text.type == "error" else None)
         try:
             yield one
         finally:
@@ -186,7 +204,7 @@ class Browsing:
 
 @contextmanager
 def browsing(site: str) -> Iterator[Browsing]:
-    """Chromium, ended afterwards."""
+    """Runs Chromium while the block runs."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -199,14 +217,14 @@ def browsing(site: str) -> Iterator[Browsing]:
 
 @contextmanager
 def served(home: Home) -> Iterator[str]:
-    """The address of `audit dashboards serve` over a home, while the block runs."""
+    """Runs `audit dashboards serve` for a home while the block runs; yields its URL."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     log = home.folder / "dashboards.log"
-    command = [sys.executable, "-m", "audit_assets.cli", "dashboards", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "audit_assets.cli", *home.now_option(), "dashboards", "serve", "--port", str(port)]
     with log.open("wb") as printed:
         server = subprocess.Popen(
-            command, cwd=PROJECT_ROOT, env=home.whole_environment(), stdout=printed, stderr=subprocess.STDOUT
+            command, cwd=PROJECT_ROOT, env=home.process_environment(), stdout=printed, stderr=subprocess.STDOUT
         )
     try:
         until = time.monotonic() + 120
@@ -238,6 +256,6 @@ def text_of(site: str, path: str) -> str:
 
 
 def rows_of(site: str, tile: str, **query: str) -> list[dict[str, str]]:
-    """What a tile shows, by its file."""
-    asked = f"?{urlencode(query)}" if query else ""
-    return list(csv.DictReader(io.StringIO(text_of(site, f"/data/{tile}.csv{asked}"))))
+    """The rows of a tile from its CSV file."""
+    query_string = f"?{urlencode(query)}" if query else ""
+    return list(csv.DictReader(io.StringIO(text_of(site, f"/data/{tile}.csv{query_string}"))))

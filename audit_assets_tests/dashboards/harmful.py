@@ -1,4 +1,4 @@
-"""Names that a source may hold and that a page must show as text, whatever they say."""
+"""Harmful names that a source may contain and that a page must show as plain text."""
 
 MARKUP = "<img src=x onerror=window.hacked=1>"
 FORMULA = "=HYPERLINK(window.hacked)"

@@ -1,4 +1,4 @@
-"""A copy of the shipped dashboards in which an error is planted, and what the offline verification says of it."""
+"""A copy of the shipped dashboards with a planted error, and the problems the offline verification finds."""
 
 import contextlib
 import functools
@@ -6,9 +6,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit_assets.dashboards.definition import Definition
-from audit_assets.dashboards.load import load_definition
-from audit_assets.dashboards.twins.verification import Engines, both_engines, verify
+from audit_assets.bi_export.verification import Engines, both_engines, verify
+from audit_assets.dashboards.definition.load import load_definition
+from audit_assets.dashboards.definition.model import Definition
 from audit_assets.settings import PROJECT_ROOT, read_settings
 
 SHIPPED = PROJECT_ROOT / "observability" / "dashboards" / "ai-audit"
@@ -18,7 +18,7 @@ COLLECTION = "metabase/collections/main/ai_copilot___observability"
 
 @dataclass(frozen=True)
 class Copy:
-    """A folder like the shipped one."""
+    """A copy of the shipped folder."""
 
     folder: Path
 
@@ -27,14 +27,14 @@ class Copy:
         return load_definition(self.folder)
 
     def plant(self, file: str, old: str, new: str) -> None:
-        """Write `new` where `old` is first."""
+        """Replaces the first `old` by `new`."""
         path = self.folder / file
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new, 1))
 
-    def said(self) -> list[str]:
-        """What the verification says, a line a problem."""
+    def problems(self) -> list[str]:
+        """The problems the verification finds, as text."""
         return [str(problem) for problem in verify(self.folder, self.definition, engines())]
 
 
@@ -45,5 +45,5 @@ def copied(folder: Path) -> Copy:
 
 @functools.cache
 def engines() -> Engines:
-    """Both engines, for as long as the tests run: what is the same in two copies is asked once."""
+    """Both engines, shared by all tests: a statement that is the same in two copies is checked once."""
     return _OPEN.enter_context(both_engines(read_settings().home / "cache"))

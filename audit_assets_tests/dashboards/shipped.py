@@ -1,4 +1,4 @@
-"""The dashboards' shipped YAML in a folder of a test's own, to be broken there."""
+"""A copy of the shipped dashboard YAML for tests that modify it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from audit_assets.dashboards.load import DefinitionError, load_definition
+from audit_assets.dashboards.definition.load import DefinitionError, load_definition
 from audit_assets.settings import PROJECT_ROOT
 
 SHIPPED = PROJECT_ROOT / "observability/dashboards/ai-audit"
@@ -21,18 +21,18 @@ class Copy:
         shutil.copytree(SHIPPED, self.folder)
 
     def change(self, file: str, old: str, new: str) -> int:
-        """Replaces the only or first `old` of a file; the line on which it was."""
+        """Replaces the first `old` of a file and returns its line."""
         path = self.folder / file
         text = path.read_text()
         assert old in text, f"{file} holds no {old!r}"
         path.write_text(text.replace(old, new, 1))
         return text[: text.index(old)].count("\n") + 1
 
-    def refusal(self) -> str:
-        """What loading it says."""
-        with pytest.raises(DefinitionError) as refused:
+    def error_message(self) -> str:
+        """The error message of loading it."""
+        with pytest.raises(DefinitionError) as raised:
             load_definition(self.folder)
-        return str(refused.value)
+        return str(raised.value)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The pages as a reader has them: a real browser before the server, over a home that was built by the pipeline."""
+"""The pages in a real browser, with a server for a home that was built by the pipeline."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from audit_assets.dashboards.chromium import HOW_TO_GET_IT, ChromiumError, find_chromium
-from audit_assets.dashboards.load import load_definition
+from audit_assets.dashboards.capture import INSTALL_HINT, ChromiumError, find_chromium
+from audit_assets.dashboards.definition.load import load_definition
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets_tests.dashboards.browsing import Browsing, Reader, rows_of, text_of
 from audit_assets_tests.dashboards.harmful import FORMULA, HARMFUL, LONG, MARKUP, QUOTED, RIGHT_TO_LEFT
-from audit_assets_tests.homes import Home
+from audit_assets_tests.environments import Home
 
 
 def _has_chromium() -> bool:
@@ -27,7 +27,7 @@ def _has_chromium() -> bool:
     return True
 
 
-pytestmark = pytest.mark.skipif(not _has_chromium(), reason=f"Chromium is missing: {HOW_TO_GET_IT}")
+pytestmark = pytest.mark.skipif(not _has_chromium(), reason=f"Chromium is missing: {INSTALL_HINT}")
 
 TABS = {"overview": "/", "workspace": "/workspace", "capability": "/capability"}
 PAGES = {page.page: page for page in load_definition(PROJECT_ROOT / "observability/dashboards/ai-audit").pages}
@@ -38,7 +38,7 @@ PAGES = {page.page: page for page in load_definition(PROJECT_ROOT / "observabili
     "T22", "T23", "T24", "T25", "T26", "T27", "T28", "T29", "T30", "T31", "T32", "T33",
 )  # fmt: skip
 @pytest.mark.parametrize("tab", TABS)
-def test_a_tab_shows_all_its_tiles_in_light_and_dark_and_keeps_nobody_out(reader: Reader, tab: str):
+def test_a_tab_shows_all_its_tiles_in_light_and_dark_and_is_accessible(reader: Reader, tab: str):
     reader.open(TABS[tab])
 
     assert set(reader.tiles()) == {tile.id for tile in PAGES[tab].tiles}
@@ -47,45 +47,64 @@ def test_a_tab_shows_all_its_tiles_in_light_and_dark_and_keeps_nobody_out(reader
     assert all(tile.title in reader.tiles()[tile.id] for tile in PAGES[tab].tiles)
     assert reader.page.locator("html").get_attribute("lang") == "en"
     assert reader.theme() == "light"
-    assert reader.serious() == []
+    assert reader.accessibility_violations() == []
 
     reader.toggle_theme()
 
     assert reader.theme() == "dark"
-    assert reader.serious() == []
+    assert reader.accessibility_violations() == []
+
+
+@pytest.mark.requirement("R50")
+def test_the_age_of_the_data_counts_on_from_the_servers_now_and_an_open_page_turns_late(reader: Reader):
+    """The server's fixed now is months before the browser's clock."""
+    reader.page.clock.install()
+    reader.open("/overview")
+    line = reader.page.locator(".freshness")
+    seen: list[tuple[str | None, bool, bool, bool]] = []
+    for minutes in (0, 10, 70):
+        reader.page.clock.fast_forward(minutes * 60_000)
+        reader.page.clock.run_for(2_000)
+        text = line.inner_text()
+        seen.append((line.get_attribute("class"), "days old" in text, "above target" in text, "stale:" in text))
+    assert seen == [
+        ("freshness fresh", False, False, False),
+        ("freshness late", False, True, False),
+        ("freshness stale", False, False, True),
+    ]
 
 
 @pytest.mark.requirement("R50", "T34")
-def test_single_interactions_are_listed_and_keep_nobody_out(reader: Reader):
+def test_the_audit_log_lists_interactions_and_is_accessible(reader: Reader):
     reader.open("/audit-log?capability=code_review")
 
     assert reader.page.locator("#T34 tbody tr").count() == 25
     assert set(reader.column("T34", "Capability")) == {"code_review"}
-    assert reader.serious() == []
+    assert reader.accessibility_violations() == []
 
 
 @pytest.mark.requirement("R54", "T10")
 def test_a_filter_that_is_clicked_narrows_the_figures_and_back_restores_them(reader: Reader):
     reader.open("/?range=14d")
     whole = sum(int(row["interactions"]) for row in rows_of(reader.site, "T05", range="14d"))
-    reader.draws("T05", whole)
+    reader.wait_for_bar_sum("T05", whole)
 
     reader.choose("Capability", "code_review")
-    reader.goes("/", capability="code_review", range="14d")
+    reader.wait_for_page("/", capability="code_review", range="14d")
 
     narrow = sum(int(row["interactions"]) for row in rows_of(reader.site, "T05", range="14d", capability="code_review"))
     assert 0 < narrow < whole
-    reader.draws("T05", narrow)
+    reader.wait_for_bar_sum("T05", narrow)
     assert reader.filters("Capability") == "code_review"
 
     reader.choose("Provider", "openai")
-    reader.goes("/", capability="code_review", provider="openai")
+    reader.wait_for_page("/", capability="code_review", provider="openai")
     reader.page.go_back()
-    reader.leaves("provider")
-    reader.draws("T05", narrow)
+    reader.wait_for_filter_cleared("provider")
+    reader.wait_for_bar_sum("T05", narrow)
     reader.page.go_back()
-    reader.leaves("capability")
-    reader.draws("T05", whole)
+    reader.wait_for_filter_cleared("capability")
+    reader.wait_for_bar_sum("T05", whole)
 
 
 @pytest.mark.requirement("T05")
@@ -101,7 +120,7 @@ def test_a_click_into_the_area_of_a_day_opens_that_capability(reader: Reader, ca
     reader.page.mouse.move(x, y)
     reader.page.mouse.click(x, y)
 
-    reader.goes("/capability", capability=capability, range="14d")
+    reader.wait_for_page("/capability", capability=capability, range="14d")
     assert capability in reader.column("T29", "Capability")
 
 
@@ -110,7 +129,7 @@ def test_active_workspaces_leads_to_the_workspaces_of_its_seven_days(reader: Rea
     reader.open("/?range=30d")
 
     reader.page.locator("#T02 h2 a").click()
-    reader.goes("/workspace")
+    reader.wait_for_page("/workspace")
 
     first = today - timedelta(days=6)
     assert reader.query() == {"from": [first.isoformat()], "to": [today.isoformat()]}
@@ -120,16 +139,16 @@ def test_active_workspaces_leads_to_the_workspaces_of_its_seven_days(reader: Rea
 @pytest.mark.parametrize("path", ["/overview", "/audit-overview"])
 def test_a_link_from_outside_shows_its_capability_and_days(reader: Reader, today: date, path: str):
     first, last = today - timedelta(days=5), today - timedelta(days=2)
-    asked = {"capability": "code_review", "from": first.isoformat(), "to": last.isoformat()}
+    query = {"capability": "code_review", "from": first.isoformat(), "to": last.isoformat()}
 
-    reader.open(f"{path}?{urlencode(asked)}")
+    reader.open(f"{path}?{urlencode(query)}")
 
     assert reader.path() == "/"
     assert reader.filters("Capability") == "code_review"
     assert reader.page.locator("#date-from").input_value() == first.isoformat()
     assert reader.page.locator("#date-to").input_value() == last.isoformat()
-    shown = sum(int(row["interactions"]) for row in rows_of(reader.site, "T05", **asked))
-    reader.draws("T05", shown)
+    shown = sum(int(row["interactions"]) for row in rows_of(reader.site, "T05", **query))
+    reader.wait_for_bar_sum("T05", shown)
     assert shown > 0
 
 
@@ -137,7 +156,7 @@ def test_a_link_from_outside_shows_its_capability_and_days(reader: Reader, today
 def test_workspaces_are_narrowed_by_team_and_by_silence_and_lead_on(reader: Reader):
     reader.open("/workspace")
     reader.choose("Activity", "inactive 7d")
-    reader.goes("/workspace", activity="inactive 7d")
+    reader.wait_for_page("/workspace", activity="inactive 7d")
 
     rows = rows_of(reader.site, "T14", activity="inactive 7d")
     assert {row["activity"] for row in rows} == {"inactive 7d"}
@@ -156,7 +175,7 @@ def test_workspaces_are_narrowed_by_team_and_by_silence_and_lead_on(reader: Read
     row = reader.page.locator("#T14 tbody tr", has_text="ws-").first
     workspace = row.locator("td").first.inner_text()
     row.locator("a", has_text="Raw records").click()
-    reader.goes("/audit-log", workspace=workspace)
+    reader.wait_for_page("/audit-log", workspace=workspace)
     assert set(reader.column("T34", "Workspace")) == {workspace}
 
 
@@ -167,43 +186,43 @@ def test_an_anomaly_leads_to_the_raw_logs_of_its_capability_and_day(reader: Read
     day = row.locator("td").first.inner_text()
 
     row.locator("a", has_text="Raw logs").click()
-    reader.goes("/audit-log", **{"capability": "code_review", "from": day, "to": day})
+    reader.wait_for_page("/audit-log", **{"capability": "code_review", "from": day, "to": day})
 
     assert reader.unavailable() == []
 
 
 @pytest.mark.requirement("R54")
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ("capability=no_such_one", "no_such_one"),
         ("from=2024-03-09&to=2024-03-01", "swapped"),
         ("from=9999-01-01", "future"),
         ("from=yesterday&to=%00%ff", "not a day"),
         ("range=1y", "range=1y"),
-        (f"capability={'x' * 5000}&provider={'%22' * 1000}", "left out"),
+        (f"capability={'x' * 5000}&provider={'%22' * 1000}", "ignored"),
     ],
 )
-def test_an_address_that_makes_no_sense_is_told_and_the_page_is_whole(reader: Reader, query: str, said: str):
+def test_an_invalid_url_shows_a_notice_and_the_page_is_complete(reader: Reader, query: str, message: str):
     reader.open(f"/?{query}")
 
-    assert said in reader.page.locator(".notices").inner_text()
+    assert message in reader.page.locator(".notices").inner_text()
     assert reader.unavailable() == []
     assert set(reader.tiles()) == {tile.id for tile in PAGES["overview"].tiles}
 
 
-def test_a_page_that_is_not_there_leads_back(reader: Reader):
+def test_an_unknown_page_links_back_to_the_overview(reader: Reader):
     reader.page.goto(f"{reader.site}/no-such-page")
 
-    reader.page.get_by_text("This page could not be found").wait_for()
+    reader.page.get_by_text("Page not found").wait_for()
     reader.page.locator("main").get_by_role("link", name="Overview").click()
-    reader.goes("/")
+    reader.wait_for_page("/")
 
 
 @pytest.mark.parametrize("tab", TABS)
 def test_a_harmful_name_is_shown_as_text_and_does_nothing(reader: Reader, tab: str):
     reader.open(TABS[tab])
-    assert MARKUP in reader.page.locator("main").text_content()  # in lists of filters that are closed as well
+    assert MARKUP in reader.page.locator("main").text_content()  # including closed filter lists
 
     for _, x, y, height in reader.bars("T05") if tab == "overview" else []:
         if height > 4:
@@ -224,7 +243,7 @@ def test_a_harmful_name_can_be_chosen_like_any_other(reader: Reader, name: str):
     assert {row["capability"] for row in rows_of(reader.site, "T29", capability=name)} == {
         name if name != FORMULA else f"'{FORMULA}"
     }
-    # The mark that turns the reading direction would disguise a name.
+    # The direction override character would disguise a name.
     assert "\u202e" not in reader.page.locator("body").inner_text()
     assert reader.page.evaluate("window.hacked") is None
 
@@ -260,11 +279,11 @@ def test_filters_are_reached_and_set_by_the_keyboard_alone(reader: Reader):
         if reader.page.evaluate("document.activeElement.title") == "code_review":
             break
     reader.page.keyboard.press("Enter")
-    reader.goes("/", capability="code_review")
+    reader.wait_for_page("/", capability="code_review")
 
     reader.page.locator(".controls .clear").focus()
     reader.page.keyboard.press("Enter")
-    reader.page.wait_for_function("location.search === ''")
+    reader.until("location.search === ''")
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -282,25 +301,25 @@ def test_a_small_screen_shows_every_heading_and_needs_no_scrolling_sideways(brow
 
 
 @pytest.mark.requirement("R52")
-def test_pictures_of_the_tabs_are_whole_and_as_wide_as_asked(shown: Home, tmp_path: Path):
-    asked = ["--out", str(tmp_path / "pictures"), "--theme", "dark", "--width", "1200"]
+def test_screenshots_of_the_tabs_are_complete_and_as_wide_as_requested(shown: Home, tmp_path: Path):
+    query = ["--out", str(tmp_path / "pictures"), "--theme", "dark", "--width", "1200"]
 
-    told = subprocess.run(
-        [sys.executable, "-m", "audit_assets.cli", "dashboards", "capture", *asked],
-        env=shown.whole_environment(), capture_output=True, text=True, check=False,
+    result = subprocess.run(
+        [sys.executable, "-m", "audit_assets.cli", *shown.now_option(), "dashboards", "capture", *query],
+        env=shown.process_environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
 
-    assert told.returncode == 0, told.stderr
+    assert result.returncode == 0, result.stderr
     for name in ("Overview.png", "Workspace.png", "Capability.png"):
         picture = (tmp_path / "pictures" / name).read_bytes()
         assert picture.startswith(b"\x89PNG")
         width, height = struct.unpack(">II", picture[16:24])
         assert width == 1200
-        assert height > 1200  # a window is 1,000 high: more than that is a whole page
-        assert name in told.stdout
+        assert height > 1200  # the window is 1,000 pixels high; a complete page is higher
+        assert name in result.stdout
 
 
-def test_without_chromium_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
+def test_without_chromium_the_error_explains_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "")
 
     with pytest.raises(ChromiumError, match="apt-get install chromium"):

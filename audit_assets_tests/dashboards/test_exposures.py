@@ -1,10 +1,10 @@
-"""What dbt and Dagster know of the dashboards is what the pages read."""
+"""The dbt exposures list what the dashboard pages read, and the generated documentation is up to date."""
 
 import pytest
 import yaml
 
-from audit_assets.dashboards.document import document
-from audit_assets.dashboards.load import TABS, load_definition
+from audit_assets.dashboards.definition.document import document
+from audit_assets.dashboards.definition.load import TABS, load_definition
 from audit_assets.settings import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "observability/dashboards/ai-audit"
@@ -27,6 +27,6 @@ def test_an_exposure_names_every_model_that_its_page_reads(tab: str):
     assert depends == read
 
 
-def test_the_page_about_the_dashboards_is_made_from_them():
+def test_the_committed_dashboard_documentation_is_up_to_date():
     written = (PROJECT_ROOT / "docs/ai-audit-dashboards.md").read_text()
     assert written == document(load_definition(FOLDER)), "run `audit dashboards generate`"

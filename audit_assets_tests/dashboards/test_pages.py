@@ -1,41 +1,45 @@
-"""The pages without a browser: what the server says of no data, old data, broken tiles and odd addresses."""
+"""The pages without a browser: missing data, stale data, broken tiles and unusual URLs."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import brotli
 import flask.testing
 import pytest
 
-from audit_assets.dashboards.addresses import Addresses
-from audit_assets.dashboards.app import make_app
-from audit_assets.dashboards.board import Asked, Board
-from audit_assets.dashboards.load import load_definition, path_of
-from audit_assets.dashboards.reader import SnapshotReader
+from audit_assets.clock import Clock
+from audit_assets.dashboards.definition.load import load_definition, page_path
+from audit_assets.dashboards.query.reader import SnapshotReader
+from audit_assets.dashboards.render.links import Links
+from audit_assets.dashboards.render.page_renderer import PageRenderer, QueryArgs
+from audit_assets.dashboards.server.app import make_app
 from audit_assets_tests.dashboards.shipped import SHIPPED, Copy
-from audit_assets_tests.homes import Home
+from audit_assets_tests.environments import NOW, Home
 
 PAGES = ("overview", "workspace", "capability", "audit_log")
 
 
-def board_of(snapshot: Path, definition: Path = SHIPPED) -> Board:
+def renderer_of(snapshot: Path, definition: Path = SHIPPED) -> PageRenderer:
     loaded = load_definition(definition)
-    return Board(loaded, SnapshotReader(snapshot, loaded.reads), Addresses())
+    return PageRenderer(loaded, SnapshotReader(snapshot, loaded.reads), Links())
 
 
-def rendered(board: Board, page: str, asked: Asked | None = None, now: datetime | None = None) -> Any:
-    found = board.definition.page(page)
+def rendered(renderer: PageRenderer, page: str, args: QueryArgs | None = None, now: datetime | None = None) -> Any:
+    found = renderer.definition.page(page)
     assert found is not None
-    return board.render(found, path_of(page), asked or {}, now or datetime.now(UTC))
+    return renderer.render(found, page_path(page), args or {}, now or NOW)
 
 
 def parts(component: Any) -> Iterator[Any]:
-    """A component and all below it; texts are among them."""
+    """A component and its descendants, including texts."""
     if isinstance(component, list | tuple):
         for one in component:
             yield from parts(one)
@@ -44,38 +48,38 @@ def parts(component: Any) -> Iterator[Any]:
         yield from parts(getattr(component, "children", None))
 
 
-def words_of(component: Any) -> str:
+def text_of(component: Any) -> str:
     return " ".join(str(one) for one in parts(component) if isinstance(one, str | int | float))
 
 
 def tiles_of(page: Any) -> dict[str, str]:
-    """Tile → its words."""
+    """Tile → its text."""
     found = [one for one in parts(page) if str(getattr(one, "className", "")).startswith("tile ")]
-    return {one.id: words_of(one) for one in found}
+    return {one.id: text_of(one) for one in found}
 
 
 @pytest.fixture(scope="module")
-def nothing(emptied: Home) -> Board:
-    """Over a snapshot whose tables hold no row."""
-    return board_of(emptied.folder / "published")
+def nothing(emptied: Home) -> PageRenderer:
+    """A renderer for a snapshot with empty tables."""
+    return renderer_of(emptied.folder / "published")
 
 
 @pytest.fixture(scope="module")
-def client(nothing: Board, tmp_path_factory: pytest.TempPathFactory) -> flask.testing.FlaskClient:
-    return make_app(nothing, tmp_path_factory.mktemp("cache")).test_client()
+def client(nothing: PageRenderer, tmp_path_factory: pytest.TempPathFactory) -> flask.testing.FlaskClient:
+    return make_app(nothing, Clock(NOW)).test_client()
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_before_anything_is_published_a_page_says_what_to_run(tmp_path: Path, page: str):
-    said = words_of(rendered(board_of(tmp_path), page))
+def test_before_the_first_publish_a_page_shows_what_to_run(tmp_path: Path, page: str):
+    text = text_of(rendered(renderer_of(tmp_path), page))
 
-    assert "Nothing has been published yet" in said
-    assert "make demo" in said
-    assert "audit sync" in said
+    assert "Nothing has been published yet" in text
+    assert "make demo" in text
+    assert "audit sync" in text
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_over_tables_without_a_row_every_tile_says_so_and_none_fails(nothing: Board, page: str):
+def test_with_empty_tables_every_tile_shows_its_empty_state_and_none_fails(nothing: PageRenderer, page: str):
     shown = rendered(nothing, page)
 
     tiles = tiles_of(shown)
@@ -84,27 +88,27 @@ def test_over_tables_without_a_row_every_tile_says_so_and_none_fails(nothing: Bo
     assert list(tiles) == [tile.id for tile in definition.tiles]
     assert [text for text in tiles.values() if "Unavailable" in text] == []
     charts = [tile.id for tile in definition.tiles if tile.show not in ("kpi", "gauge")]
-    assert [tile for tile in charts if "Nothing in this range" not in tiles[tile]] == []
+    assert [tile for tile in charts if "No data in this range" not in tiles[tile]] == []
 
 
-def test_a_figure_without_a_row_is_nought_or_a_dash_and_compares_with_nothing(nothing: Board):
+def test_a_kpi_without_rows_is_zero_or_a_dash_and_has_no_comparison(nothing: PageRenderer):
     tiles = tiles_of(rendered(nothing, "overview"))
 
     assert " 0 in 24 h" in tiles["T01"]
     assert " – in 24 h" in tiles["T03"]
-    assert "nothing to compare with" in tiles["T01"]
+    assert "no data in the previous" in tiles["T01"]
 
 
 @pytest.mark.requirement("T22")
 @pytest.mark.parametrize(
-    ("passed", "said", "gauge"),
+    ("passed", "text", "gauge"),
     [
         (timedelta(minutes=1), "target under 5 min", "on target"),
-        (timedelta(minutes=20), "later than it should be", "late"),
+        (timedelta(minutes=20), "above target", "late"),
         (timedelta(hours=3), "stale: the sync is not running", "late"),
     ],
 )
-def test_how_old_the_data_are_is_said_on_every_page(nothing: Board, passed: timedelta, said: str, gauge: str):
+def test_every_page_shows_the_age_of_the_data(nothing: PageRenderer, passed: timedelta, text: str, gauge: str):
     freshness = nothing.reader.freshness()
     assert freshness is not None
     assert freshness.last_synced_at is not None
@@ -114,26 +118,26 @@ def test_how_old_the_data_are_is_said_on_every_page(nothing: Board, passed: time
         line = [
             one for one in parts(rendered(nothing, page, now=now)) if "freshness" in str(getattr(one, "className", ""))
         ]
-        assert said in words_of(line)
+        assert text in text_of(line)
     assert f" {gauge} " in tiles_of(rendered(nothing, "workspace", now=now))["T22"]
 
 
-def test_only_the_tile_whose_query_fails_is_unavailable_and_it_says_why(emptied: Home, shipped: Copy):
+def test_only_the_tile_whose_query_fails_is_unavailable_and_shows_the_reason(emptied: Home, shipped: Copy):
     shipped.change("metrics.yaml", "sum(n) as interactions\n      from ranked\n      group by provider",
                    "sum(no_such_column) as interactions\n      from ranked\n      group by provider")  # fmt: skip
 
-    tiles = tiles_of(rendered(board_of(emptied.folder / "published", shipped.folder), "overview"))
+    tiles = tiles_of(rendered(renderer_of(emptied.folder / "published", shipped.folder), "overview"))
 
     assert [tile for tile, text in tiles.items() if "Unavailable" in text] == ["T09"]
     assert "no_such_column" in tiles["T09"]
-    assert "Nothing in this range" in tiles["T07"]
+    assert "No data in this range" in tiles["T07"]
 
 
-def test_only_the_tile_whose_chart_raises_is_unavailable(nothing: Board, monkeypatch: pytest.MonkeyPatch):
+def test_only_the_tile_whose_chart_raises_is_unavailable(nothing: PageRenderer, monkeypatch: pytest.MonkeyPatch):
     def raises(*_: Any) -> Any:
         raise ZeroDivisionError("drawn badly")
 
-    monkeypatch.setattr("audit_assets.dashboards.cards.gauge", raises)
+    monkeypatch.setattr("audit_assets.dashboards.render.cards.gauge", raises)
 
     tiles = tiles_of(rendered(nothing, "workspace"))
 
@@ -141,10 +145,10 @@ def test_only_the_tile_whose_chart_raises_is_unavailable(nothing: Board, monkeyp
     assert "ZeroDivisionError: drawn badly" in tiles["T22"]
 
 
-def test_a_table_that_is_not_published_yet_is_named_with_what_makes_it(emptied: Home, shipped: Copy):
+def test_a_table_that_is_not_published_yet_is_named_with_the_command_that_builds_it(emptied: Home, shipped: Copy):
     shipped.change("metrics.yaml", "table: ai_audit_error_funnel", "table: ai_audit_no_such_table")
 
-    tiles = tiles_of(rendered(board_of(emptied.folder / "published", shipped.folder), "overview"))
+    tiles = tiles_of(rendered(renderer_of(emptied.folder / "published", shipped.folder), "overview"))
 
     assert "ai_audit_no_such_table is not published yet: run `audit build`" in tiles["T11"]
     assert [tile for tile, text in tiles.items() if "Unavailable" in text] == ["T11"]
@@ -152,7 +156,7 @@ def test_a_table_that_is_not_published_yet_is_named_with_what_makes_it(emptied: 
 
 @pytest.mark.requirement("R54")
 @pytest.mark.parametrize("path", ["/overview", "/audit-overview"])
-def test_addresses_of_others_lead_to_overview_and_keep_their_query(client: flask.testing.FlaskClient, path: str):
+def test_alias_urls_redirect_to_overview_and_keep_their_query(client: flask.testing.FlaskClient, path: str):
     answer = client.get(f"{path}?capability=a%26b&capability=%C3%A9&from=2026-11-01")
 
     assert (answer.status_code, answer.location) == (302, "/?capability=a%26b&capability=%C3%A9&from=2026-11-01")
@@ -160,7 +164,7 @@ def test_addresses_of_others_lead_to_overview_and_keep_their_query(client: flask
 
 
 @pytest.mark.parametrize("path", ["/", "/workspace", "/capability", "/audit-log"])
-def test_a_page_asks_for_nothing_outside(client: flask.testing.FlaskClient, path: str):
+def test_a_page_loads_nothing_from_other_hosts(client: flask.testing.FlaskClient, path: str):
     text = client.get(path).get_data(as_text=True)
 
     assert "<html lang='en'" in text
@@ -169,7 +173,7 @@ def test_a_page_asks_for_nothing_outside(client: flask.testing.FlaskClient, path
     assert [address for address in loaded if not re.match("/(?!/)", address)] == []
 
 
-def test_rows_behind_a_tile_are_a_page_and_a_file_and_an_unknown_tile_is_not_there(client: flask.testing.FlaskClient):
+def test_the_rows_of_a_tile_are_served_as_page_and_csv_and_an_unknown_tile_is_404(client: flask.testing.FlaskClient):
     page, file = client.get("/data/T29?range=14d"), client.get("/data/T29.csv?range=14d")
 
     assert (page.status_code, page.mimetype) == (200, "text/html")
@@ -179,24 +183,36 @@ def test_rows_behind_a_tile_are_a_page_and_a_file_and_an_unknown_tile_is_not_the
     assert file.get_data(as_text=True).splitlines()[0].startswith("date,capability,interaction_count,")
     assert client.get("/data/T99").status_code == 404
     assert client.get("/data/<script>").status_code == 404
-    assert client.get("/data/<script>").mimetype == "text/plain"  # or the name would be run
+    assert client.get("/data/<script>").mimetype == "text/plain"  # otherwise the name would be executed
 
 
-def test_rows_that_cannot_be_read_are_a_503_with_the_mend(tmp_path: Path):
-    answer = make_app(board_of(tmp_path), tmp_path / "cache").test_client().get("/data/T01.csv")
+def test_rows_that_cannot_be_read_are_a_503_with_the_fix(tmp_path: Path):
+    answer = make_app(renderer_of(tmp_path), Clock(NOW)).test_client().get("/data/T01.csv")
 
     assert answer.status_code == 503
     assert "make demo" in answer.get_data(as_text=True)
 
 
-def test_health_says_whether_there_is_something_to_show(client: flask.testing.FlaskClient):
+def test_healthz_reports_whether_data_is_published(client: flask.testing.FlaskClient):
     assert json.loads(client.get("/healthz").get_data(as_text=True)) == {"ok": True}
 
 
-@pytest.mark.parametrize("coding", ["br", "gzip"])
-def test_answers_are_small_where_the_browser_takes_them_so(client: flask.testing.FlaskClient, coding: str):
-    plain = client.get("/_dash-layout")
-    small = client.get("/_dash-layout", headers={"Accept-Encoding": coding})
+# Over plain HTTP, browsers accept no brotli, except from this machine.
+@pytest.mark.parametrize(
+    ("accepted", "layout", "script"), [("gzip, deflate, br", "br", "br"), ("gzip, deflate", "gzip", "deflate")]
+)
+def test_layouts_and_scripts_are_compressed_as_the_browser_accepts(
+    client: flask.testing.FlaskClient, accepted: str, layout: str, script: str
+):
+    decompress = {"br": brotli.decompress, "gzip": gzip.decompress, "deflate": zlib.decompress}
+    for path, coding in (("/_dash-layout", layout), ("/assets/dashboards.js", script)):
+        whole = client.get(path).data
+        response = client.get(path, headers={"Accept-Encoding": accepted})
+        assert response.headers["Content-Encoding"] == coding
+        assert len(response.data) < len(whole) / 2
+        assert decompress[coding](response.data) == whole
 
-    assert small.headers["Content-Encoding"] == coding
-    assert len(small.get_data()) < len(plain.get_data()) / 2
+
+def test_a_short_response_is_not_compressed(client: flask.testing.FlaskClient):
+    response = client.get("/healthz", headers={"Accept-Encoding": "br"})
+    assert "Content-Encoding" not in response.headers

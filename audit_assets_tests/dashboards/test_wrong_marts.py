@@ -1,16 +1,16 @@
-"""A mart that is one per cent off, or wrong on one day, differs from its proof: for all, and under a filter."""
+"""A mart that is off by one percent, or wrong on one day, is detected, with and without filters."""
 
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from audit_assets.dashboards.reader import SnapshotReader
-from audit_assets.dashboards.verify import verify
+from audit_assets.dashboards.query.reader import SnapshotReader
+from audit_assets.dashboards.verify.comparison import verify
 from audit_assets.warehouse.snapshot import read_manifest
 from audit_assets_tests.dashboards.altered import ONE_PER_CENT, altered
 from audit_assets_tests.dashboards.proving import Dashboards
-from audit_assets_tests.homes import DAYS
+from audit_assets_tests.environments import DAYS
 
 
 @pytest.mark.requirement("R53")
@@ -20,7 +20,7 @@ def test_a_mart_that_is_one_per_cent_off_in_any_number_a_tile_reads_differs_from
     unseen: list[str] = []
     for table, column in numbers:
         wrong = dashboards.altered(table, column, f"{column} * {ONE_PER_CENT}")
-        found = dashboards.compared(wrong, [dashboards.whole()], dashboards.proofs_of(table))
+        found = dashboards.compared(wrong, [dashboards.whole()], dashboards.cases_reading(table))
         if not any(one.agrees is False for one in found):
             unseen.append(f"{table}.{column}")
     assert unseen == []
@@ -39,9 +39,9 @@ def test_a_mart_that_is_one_per_cent_off_in_one_capability_differs_under_its_fil
         elif "workspace_id" in columns:
             where, scope = f"workspace_id = '{workspace}'", dashboards.whole(workspace=workspace)
         else:
-            continue  # coverage is of all workspaces together: no filter narrows it
+            continue  # coverage is for all workspaces together and has no filters
         wrong = dashboards.altered(table, column, f"{column} * {ONE_PER_CENT}", where)
-        found = dashboards.compared(wrong, [scope], dashboards.proofs_of(table))
+        found = dashboards.compared(wrong, [scope], dashboards.cases_reading(table))
         if not any(one.agrees is False for one in found):
             unseen.append(f"{table}.{column}")
     assert unseen == []
@@ -58,7 +58,7 @@ def test_a_filter_narrows_what_is_compared(dashboards: Dashboards):
     assert [found.agrees for found in of_other] == [True, True]
 
 
-# What a tile shows must itself differ, not only the numbers beside it.
+# The tile itself must differ, not only the numbers of its mart.
 @pytest.mark.requirement("R53")
 @pytest.mark.parametrize(
     ("tile", "table", "column"),
@@ -77,7 +77,7 @@ def test_a_filter_narrows_what_is_compared(dashboards: Dashboards):
         ("T13", "ai_audit_workspace_coverage", "coverage_rate"),
         ("T14", "ai_audit_workspace_counts", "interaction_count"),
         ("T14", "ai_audit_workspace_counts", "error_count"),
-        ("T17", "ai_audit_workspace_stats", "total_interactions"),
+        ("T17", "ai_audit_workspace_counts", "interaction_count"),
         ("T21", "ai_audit_workspace_counts", "interaction_count"),
         ("T23", "ai_audit_workspace_counts", "interaction_count"),
         ("T28", "ai_audit_latency_histogram", "upper_ms"),
@@ -90,8 +90,8 @@ def test_a_filter_narrows_what_is_compared(dashboards: Dashboards):
         ("T36", "stg_ai_audit_logs", "prompt_tokens"),
     ],
 )
-def test_a_tile_differs_where_its_mart_does(dashboards: Dashboards, tile: str, table: str, column: str | None):
-    if column is None:  # what it counts is rows: one in a hundred has another key, or counts no longer
+def test_a_tile_differs_when_its_mart_does(dashboards: Dashboards, tile: str, table: str, column: str | None):
+    if column is None:  # it counts rows: one in a hundred gets another key or is no longer counted
         key, to = ("environment", "'sim'") if table.startswith("stg") else ("workspace_id", "'somewhere else'")
         wrong = dashboards.altered(table, key, to, "hash(workspace_id) % 100 < 2")
     else:
@@ -115,14 +115,14 @@ def test_a_state_that_is_wrong_on_one_day_differs(dashboards: Dashboards):
 
 
 @pytest.mark.requirement("R53")
-def test_a_registry_that_forgets_since_when_differs(dashboards: Dashboards):
+def test_a_registry_with_a_wrong_first_seen_time_differs(dashboards: Dashboards):
     news = dashboards.altered("ai_audit_capabilities", "registered_silently", "false")
     first_week = replace(dashboards.whole(), last=dashboards.now.date() - timedelta(days=DAYS - 5))
     reader = SnapshotReader(news)
-    asked = (dashboards.definition, dashboards.proofs)
-    (agreed,) = verify(*asked, reader, [first_week], ["T24"])
+    arguments = (dashboards.definition, dashboards.reconciliation)
+    (agreed,) = verify(*arguments, reader, [first_week], ["T24"])
     assert (agreed.agrees, int(agreed.shown) > 5) == (True, True)
     folder = dashboards.new_folder()
     later = altered(news, folder, "ai_audit_capabilities", "first_seen_at", "first_seen_at + interval 9 day")
-    (forgot,) = verify(*asked, SnapshotReader(later), [first_week], ["T24"])
+    (forgot,) = verify(*arguments, SnapshotReader(later), [first_week], ["T24"])
     assert (forgot.agrees, forgot.shown) == (False, "new_capabilities 0")

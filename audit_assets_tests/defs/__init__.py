@@ -1,1 +1,1 @@
-"""Tests of audit_assets/defs: assets, checks, schedules, on a real instance."""
+"""Tests of audit_assets/defs: assets, checks, schedules and sensors on a real Dagster instance."""

@@ -1,5 +1,5 @@
-"""The Dagster shell over homes of its own."""
+"""Fixtures that run the Dagster definitions over test homes."""
 
-from audit_assets_tests.homes import built, built_home, empty_home, home
+from audit_assets_tests.environments import built, built_home, empty_home, home
 
 __all__ = ["built", "built_home", "empty_home", "home"]

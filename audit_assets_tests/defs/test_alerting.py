@@ -1,30 +1,28 @@
-"""The sensor that tells: what it says, and that what it reads back holds nothing up."""
+"""The delivery sensor: its skip message, and that reading acknowledgements blocks nothing."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from dagster import SkipReason, build_sensor_context
 from sqlalchemy import insert
 
-from audit_assets.alerting.ledger import drills, open_ledger
+from audit_assets.alerting.ledger.tables import drills, open_ledger
 from audit_assets_tests.alerting.conftest import API_TOKEN, CHANNELS, ROUTING_KEY, TOKEN
-from audit_assets_tests.alerting.made_ledger import Book, episode, judged
-from audit_assets_tests.fakes.providers import INCIDENTS_PATH, FakeProviders
-from audit_assets_tests.homes import Home
+from audit_assets_tests.alerting.ledger_factories import Book, episode, rule_result
+from audit_assets_tests.environments import NOW, Home, surroundings
+from tools.fakes.providers import INCIDENTS_PATH, FakeProviders
 
 pytestmark = pytest.mark.requirement("R40", "R41")
 
 
 @pytest.fixture
 def book(empty_home: Home) -> Iterator[Book]:
-    """The ledger of a home with one episode in it, of a rule that has its drill."""
-    now = datetime.now(UTC)
+    """The ledger of a home with one episode of a rule whose drill has passed."""
     with open_ledger(empty_home.settings().ledger_url) as ledger:
         book = Book(ledger)
-        book.record(judged(episode("chat", at=now), at=now), now=now)
-        passed = {"id": "d1", "drill": "spike", "rule_id": "volume_spike", "capability": "d1", "began_at": now}
+        book.record(rule_result(episode("chat", at=NOW), at=NOW), now=NOW)
+        passed = {"id": "d1", "drill": "spike", "rule_id": "volume_spike", "capability": "d1", "began_at": NOW}
         with ledger.transaction() as connection:
             connection.execute(insert(drills).values(**passed, told=2, passed=True))
         yield book
@@ -32,7 +30,7 @@ def book(empty_home: Home) -> Iterator[Book]:
 
 @pytest.fixture
 def fakes(book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProviders]:
-    with FakeProviders(tmp_path / "told.jsonl", routing_key=ROUTING_KEY, token=TOKEN, channels=CHANNELS) as playing:
+    with FakeProviders(tmp_path / "requests.jsonl", routing_key=ROUTING_KEY, token=TOKEN, channels=CHANNELS) as playing:
         playing.pagerduty.api_token = API_TOKEN
         monkeypatch.setenv("SLACK_BOT_TOKEN", TOKEN)
         monkeypatch.setenv("SLACK_BASE_URL", playing.slack_url)
@@ -44,32 +42,33 @@ def fakes(book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 def tick() -> str:
     from audit_assets.defs.alerting import alert_deliveries
-    from audit_assets.defs.resources import Surroundings
 
-    with build_sensor_context(resources={"surroundings": Surroundings()}) as context:
-        said = alert_deliveries(context)
-    assert isinstance(said, SkipReason)
-    return str(said.skip_message)
-
-
-def test_it_tells_and_says_how_many(fakes: FakeProviders):
-    assert tick() == "2 sent, 0 to try again, 0 held, 0 parked, 0 given up; waiting: nothing"
-    assert not [path for path, _ in fakes.bodies if path == INCIDENTS_PATH], "without a token nobody is asked"
+    with build_sensor_context(resources={"surroundings": surroundings()}) as context:
+        result = alert_deliveries(context)
+    assert isinstance(result, SkipReason)
+    return str(result.skip_message)
 
 
-def test_it_reads_back_who_took_what_it_told(book: Book, fakes: FakeProviders, monkeypatch: pytest.MonkeyPatch):
+def test_it_delivers_and_reports_how_many(fakes: FakeProviders):
+    assert tick() == "2 sent, 0 to retry, 0 held, 0 parked, 0 given up; waiting: none"
+    assert not [path for path, _ in fakes.bodies if path == INCIDENTS_PATH], "without a token no request is sent"
+
+
+def test_it_reads_back_who_acknowledged_what_it_delivered(
+    book: Book, fakes: FakeProviders, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("PAGERDUTY_API_TOKEN", API_TOKEN)
     (key,) = book.open()
-    fakes.pagerduty.acknowledge(key, "Ada", datetime.now(UTC))
-    assert tick().endswith("; waiting: 1 pending; acknowledgements: 1 asked for, 1 new"), "the edit of the message"
+    fakes.pagerduty.acknowledge(key, "Ada", NOW)
+    assert tick().endswith("; waiting: 1 pending; acknowledgements: 1 polled, 1 new"), "the edit of the message"
     assert tick().startswith("1 sent, ")
     (message,) = fakes.messages()
     assert "Acknowledged by `Ada` at " in str(message.content)
 
 
-def test_what_it_cannot_read_is_said_and_holds_nothing_up(fakes: FakeProviders, monkeypatch: pytest.MonkeyPatch):
+def test_what_it_cannot_read_is_reported_and_blocks_nothing(fakes: FakeProviders, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PAGERDUTY_API_TOKEN", "wrong-sesame")
-    said = tick()
-    assert said.startswith("2 sent, ")
-    assert "acknowledgements cannot be read: 401 Unauthorized; PAGERDUTY_API_TOKEN takes a read-only" in said
-    assert "sesame" not in said
+    result = tick()
+    assert result.startswith("2 sent, ")
+    assert "acknowledgements cannot be read: 401 Unauthorized; PAGERDUTY_API_TOKEN must be a read-only" in result
+    assert "sesame" not in result

@@ -1,7 +1,7 @@
-"""Asset checks: one a rule file whatever is in it, and the sync's own promises."""
+"""Asset checks: one per rule file, valid or not, and the checks of the sync."""
 
 import shutil
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +10,25 @@ from dagster import AssetCheckSeverity, DagsterInstance
 
 from audit_assets.rules.load import load_rules, rule_files
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
-from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
+from audit_assets.warehouse.duckdb.maintenance import DuckDBMaintenance
+from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from audit_assets.warehouse.snapshot import publish
-from audit_assets_tests.homes import Home
+from audit_assets_tests.environments import NOW, Home, resources_at
 
 RULES_FOLDER = PROJECT_ROOT / "observability/alerts/ai-audit"
 
 
 @pytest.fixture
 def rules_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the rule files, which the process takes for the real ones. The session's home may have been built a
-    quarter of an hour ago: in business hours its data are stale by now, and the other rules would wait."""
+    """A copy of the rule files, which the process uses instead of the real ones."""
     folder = tmp_path / "rules"
     shutil.copytree(RULES_FOLDER, folder, ignore=lambda _, names: {name for name in names if "." not in name})
-    stale = folder / "freshness_slo.yaml"
-    stale.write_text(stale.read_text().replace("minutes_since_sync > 5 ", "minutes_since_sync > 5000 "))
     monkeypatch.setenv("AI_AUDIT_RULES", str(folder))
     return folder
 
 
-def judged() -> dict[str, Any]:
-    """Check name → evaluation, of a run of the rules alone."""
+def judged(now: datetime = NOW) -> dict[str, Any]:
+    """The evaluations by check name, from a run of the rules alone at `now` (UTC)."""
     from audit_assets.definitions import defs
     from audit_assets.defs.checks import rules
 
@@ -39,7 +36,7 @@ def judged() -> dict[str, Any]:
         asset_selection=set(), asset_check_selection=set(rules.check_keys)
     )
     with DagsterInstance.ephemeral() as instance:
-        result = job.execute_in_process(instance=instance)
+        result = job.execute_in_process(instance=instance, run_config={"resources": resources_at(now)})
     assert result.success
     return {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
 
@@ -59,7 +56,7 @@ def test_there_is_one_check_a_rule_file_also_for_one_that_does_not_load(built_ho
 
 
 @pytest.mark.requirement("R30", "R33", "R37")
-def test_a_rule_that_cannot_be_judged_fails_alone_and_says_why(built_home: Home, rules_folder: Path):
+def test_a_rule_that_cannot_be_judged_fails_alone_and_reports_why(built_home: Home, rules_folder: Path):
     rule = rules_folder / "volume_spike.yaml"
     rule.write_text(rule.read_text().replace("severity: error", "severty: error"))
     (rules_folder / "error_surge.yaml").write_text(
@@ -82,14 +79,14 @@ def test_a_threshold_that_is_edited_changes_the_check_without_a_reload(built_hom
     assert judged()["volume_spike"].passed
 
 
-def test_a_rule_file_that_is_gone_fails_its_check(built_home: Home, rules_folder: Path):
+def test_a_deleted_rule_file_fails_its_check(built_home: Home, rules_folder: Path):
     (rules_folder / "error_surge.yaml").unlink()
     surge = judged()["error_surge"]
-    assert (surge.passed, surge.description) == (False, "its file is gone; reload the code location")
+    assert (surge.passed, surge.description) == (False, "the rule file was deleted; reload the code location")
 
 
 @pytest.mark.requirement("R30")
-def test_a_finding_is_told_with_its_figures_and_its_runbook(built_home: Home, rules_folder: Path):
+def test_a_finding_is_reported_with_its_figures_and_its_runbook(built_home: Home, rules_folder: Path):
     spike = judged()["volume_spike"]
     assert not spike.passed
     worst = spike.metadata["worst"].records
@@ -97,7 +94,7 @@ def test_a_finding_is_told_with_its_figures_and_its_runbook(built_home: Home, ru
     assert ", usually " in spike.description
     figures = {"value", "baseline", "threshold", "delta_percent"}
     assert {"instance", "since", "window", "state", "alert", *figures} == set(worst[0].data)
-    assert worst[0].data["alert"].startswith("ai-audit/live/volume_spike/"), "as the ledger and PagerDuty have it"
+    assert worst[0].data["alert"].startswith("ai-audit/live/volume_spike/"), "the key of the ledger"
     assert "contract_check" in {record.data["instance"] for record in worst}
     assert len(worst) == spike.metadata["findings"].value
     assert spike.metadata["judged"].value >= len(worst)
@@ -105,7 +102,7 @@ def test_a_finding_is_told_with_its_figures_and_its_runbook(built_home: Home, ru
 
 
 @pytest.mark.requirement("R13")
-def test_the_state_mirror_is_missed_where_it_is_gone_or_behind(home: Home):
+def test_a_missing_or_stale_state_mirror_fails_its_check(home: Home):
     from audit_assets.defs.checks import state_mirror_is_current
     from audit_assets.defs.resources import Surroundings
 
@@ -124,7 +121,7 @@ def test_the_state_mirror_is_missed_where_it_is_gone_or_behind(home: Home):
     assert checked().passed
 
 
-def test_an_id_held_twice_is_told(home: Home):
+def test_a_duplicate_id_is_reported(home: Home):
     from audit_assets.defs.checks import ids_are_unique
     from audit_assets.defs.resources import Surroundings
 
@@ -137,20 +134,80 @@ def test_an_id_held_twice_is_told(home: Home):
         ((day, id_),) = connection.execute(
             "select cast(created_at as date), id from analytics.ai_audit_logs order by created_at desc limit 1"
         ).fetchall()
-        DuckDBKeeper(connection).mark_built([day])
-        publish(DuckDBKeeper(connection), settings.snapshot_folder, datetime.now(UTC))
+        DuckDBMaintenance(connection).mark_built([day])
+        publish(DuckDBMaintenance(connection), settings.snapshot_folder, NOW)
     result = ids_are_unique(Surroundings())
     assert not result.passed
     assert result.description == f"{id_}: 2 rows"
 
 
-def test_the_checks_of_a_warehouse_nothing_was_synced_into_fail_with_words(empty_home: Home):
+def test_the_checks_of_a_warehouse_without_rows_say_that_they_had_nothing_to_check_and_page_nobody(empty_home: Home):
     from audit_assets.defs.checks import ids_are_unique, state_mirror_is_current
+    from audit_assets.defs.data_quality import check_results
     from audit_assets.defs.resources import Surroundings
 
     settings = empty_home.settings()
     with DuckDBWarehouse(settings.duckdb_path, settings.lock_path).connection("a test") as connection:
-        publish(DuckDBKeeper(connection), settings.snapshot_folder, datetime.now(UTC))
-    mirror = state_mirror_is_current(Surroundings())
-    assert (mirror.passed, mirror.description) == (False, "no sync has succeeded yet: run `audit sync`")
-    assert ids_are_unique(Surroundings()).passed
+        publish(DuckDBMaintenance(connection), settings.snapshot_folder, NOW)
+    for result in (
+        state_mirror_is_current(Surroundings()),
+        ids_are_unique(Surroundings()),
+        *check_results(Surroundings()),
+    ):
+        assert (result.passed, result.severity) == (False, AssetCheckSeverity.WARN)
+        assert (result.description or "").startswith("not checked: ")
+        assert "not_checked" in result.metadata
+
+
+@pytest.mark.requirement("R28")
+def test_calls_logged_twice_unlisted_status_words_and_unusable_values_are_warned_of_with_counts(empty_home: Home):
+    from audit_assets.definitions import defs
+    from audit_assets.defs.data_quality import DATA_QUALITY, data_quality_checks
+
+    def results() -> dict[str, tuple[bool, str]]:
+        job = defs.resolve_implicit_global_asset_job_def().get_subset(
+            asset_selection=set(), asset_check_selection=set(data_quality_checks.check_keys)
+        )
+        with DagsterInstance.ephemeral() as instance:
+            found = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+        assert {result.severity for result in found} == {AssetCheckSeverity.WARN}
+        return {result.check_name: (result.passed, result.description or "") for result in found}
+
+    settings = empty_home.settings()
+    unpublished = results()
+    assert [passed for passed, _ in unpublished.values()] == [False] * 3
+    assert "not checked: ai_audit_data_quality is not published yet; run" in unpublished["values_are_usable"][1]
+    columns = (
+        "date, capability, interaction_count, duplicate_call_count, unlisted_status_count, invalid_duration_count, "
+        "invalid_prompt_tokens_count, invalid_completion_tokens_count, invalid_source_documents_count"
+    )
+    with DuckDBWarehouse(settings.duckdb_path, settings.lock_path).connection("a test") as connection:
+        # The third newest day has faults that no longer count.
+        connection.execute(
+            f"""create table analytics.ai_audit_data_quality as select * from (values
+                (date '2026-11-01', 'old', 50, 9, 9, 9, 9, 9, 9), (date '2026-11-02', 'chat', 90, 3, 2, 0, 4, 0, 0),
+                (date '2026-11-03', 'chat', 100, 1, 0, 1, 0, 0, 0), (date '2026-11-03', 'draft', 10, 0, 0, 0, 0, 0, 0)
+            ) as made ({columns})"""
+        )
+        connection.execute(
+            """create table analytics.ai_audit_status_words as select * from (values
+                (date '2026-11-01', 'old', false, 9), (date '2026-11-02', 'banana', false, 2),
+                (date '2026-11-03', 'ok', true, 110)) as made (date, status, is_listed, interaction_count)"""
+        )
+        publish(DuckDBMaintenance(connection), settings.snapshot_folder, NOW)
+    found = results()
+    assert set(found) == set(DATA_QUALITY)
+    assert not any(passed for passed, _ in found.values())
+    assert "4 of 200 interactions of the newest 2 days (2.00%)" in found["calls_are_logged_once"][1]
+    assert "chat (4); ai_audit_data_quality.call_count" in found["calls_are_logged_once"][1]
+    assert "2 of 200" in found["status_words_are_listed"][1]
+    assert ": banana (2); add it to source.statuses" in found["status_words_are_listed"][1]
+    assert "durations (1), prompt tokens (4);" in found["values_are_usable"][1]
+    with DuckDBWarehouse(settings.duckdb_path, settings.lock_path).connection("a test") as connection:
+        connection.execute("delete from analytics.ai_audit_data_quality where date < '2026-11-03'")
+        connection.execute("delete from analytics.ai_audit_status_words where date < '2026-11-03'")
+        connection.execute(
+            "update analytics.ai_audit_data_quality set duplicate_call_count = 0, invalid_duration_count = 0"
+        )
+        publish(DuckDBMaintenance(connection), settings.snapshot_folder, NOW)
+    assert all(passed for passed, _ in results().values())

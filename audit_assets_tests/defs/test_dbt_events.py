@@ -1,8 +1,7 @@
-"""dbt in process gives the events that the stock resource gives: same assets, same checks, same outcomes."""
+"""dbt in process yields the same events as the stock resource: assets, checks and outcomes."""
 
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ import pytest
 from dagster import AssetExecutionContext, DagsterEventType, DagsterInstance, Definitions
 from dagster_dbt import DbtCliResource, dbt_assets
 
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
-from audit_assets_tests.homes import Home
+from audit_assets.ingest.policy import Statuses
+from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
+from audit_assets_tests.environments import NOW, Home, surroundings
 
 pytestmark = pytest.mark.requirement("R27")
 
@@ -22,13 +22,13 @@ KINDS = (
 )
 
 
-def told(result: Any) -> set[tuple[Any, ...]]:
-    """The run's asset events, with what they say and the names of their metadata."""
+def asset_events(result: Any) -> set[tuple[Any, ...]]:
+    """The run's asset events with their content and the names of their metadata."""
     events: set[tuple[Any, ...]] = set()
     for event in result.all_events:
         if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
             one = event.event_specific_data
-            names = tuple(sorted(set(one.metadata) - {"days"}))  # ours says which days
+            names = tuple(sorted(set(one.metadata) - {"days", "built_days"}))  # ours adds the days
             events.add(("check", one.asset_key, one.check_name, one.passed, one.severity, one.partition, names))
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
             one = event.step_materialization_data.materialization
@@ -42,16 +42,15 @@ def test_the_events_of_a_build_equal_those_of_the_stock_resource(home: Home, mon
     from audit_assets.defs.dbt_events import DBT_FOLDER, MANIFEST
     from audit_assets.defs.models import TRANSLATOR, models
     from audit_assets.defs.partitions import DAILY, ONE_RUN
-    from audit_assets.defs.resources import Surroundings
 
     settings = home.settings()
-    now = datetime.now(UTC)
-    day = now.date().isoformat()
+    day = NOW.date().isoformat()
     with DuckDBWarehouse(settings.duckdb_path, settings.lock_path).connection("a test") as connection:
-        for _ in range(2):  # a row twice in the day that is built, so that a test fails
+        for _ in range(2):  # a duplicate row in the built day, so that a test fails
             connection.execute(
-                """insert into analytics.ai_audit_logs select * replace (date_trunc('day', now()) as created_at)
-                from analytics.ai_audit_logs order by created_at desc, id limit 1"""
+                """insert into analytics.ai_audit_logs select * replace (cast(? as timestamptz) as created_at)
+                from analytics.ai_audit_logs order by created_at desc, id limit 1""",
+                [day],
             )
 
     @dbt_assets(
@@ -72,17 +71,21 @@ def test_the_events_of_a_build_equal_those_of_the_stock_resource(home: Home, mon
             yield from build.stream()
 
     monkeypatch.setenv("AI_AUDIT_BUILD_DAYS", day)
-    monkeypatch.setenv("AI_AUDIT_BUILD_NOW", now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    monkeypatch.setenv("AI_AUDIT_BUILD_NOW", NOW.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    for name, value in Statuses().environment().items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("AI_AUDIT_DUCKDB_PATH", str(settings.duckdb_path))
     results = []
     with DagsterInstance.ephemeral() as instance:
         for assets in (stock, models):
-            defs = Definitions(assets=[assets], resources={"surroundings": Surroundings()})
+            defs = Definitions(assets=[assets], resources={"surroundings": surroundings()})
             job = defs.resolve_implicit_global_asset_job_def()
-            results.append(told(job.execute_in_process(instance=instance, partition_key=day, raise_on_error=False)))
+            results.append(
+                asset_events(job.execute_in_process(instance=instance, partition_key=day, raise_on_error=False))
+            )
     by_stock, by_ours = results
     assert by_ours - by_stock == set()
     assert by_stock - by_ours == set()
     failed = {event[2] for event in by_ours if event[0] == "check" and not event[3]}
-    assert "grain_is_unique_and_complete_stg_ai_audit_logs_id" in failed
+    assert "unique_combination_of_columns_stg_ai_audit_logs_id" in failed
     assert {event[1].path[-1] for event in by_ours if event[0] == "asset"} == {key.path[-1] for key in models.keys}

@@ -1,7 +1,8 @@
-"""Judging where the sync is dead: who asks for it, and what the rules see then."""
+"""Judging while the sync is down: which sensor requests it, and what the rules see."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,29 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus, SensorResult, SkipReason, build_sensor_context
 from dagster._core.test_utils import create_run_for_test
 
+from audit_assets.alerting.inputs import live_facts
+from audit_assets.clock import Clock
+from audit_assets.dashboards.definition.load import load_definition
+from audit_assets.dashboards.query.reader import SnapshotReader
+from audit_assets.dashboards.query.scope import Scope
+from audit_assets.dashboards.query.sql import tile_query
+from audit_assets.demo.server_process import free_port
 from audit_assets.ingest.policy import SyncPolicy
-from audit_assets.ingest.source_error import SourceError
+from audit_assets.ingest.source_connection import SourceError
 from audit_assets.ingest.sync import sync
 from audit_assets.ingest.windows import Request
-from audit_assets.simulate.server_process import free_port
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
-from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
+from audit_assets.settings import PROJECT_ROOT
+from audit_assets.warehouse.attempts import track_attempt
+from audit_assets.warehouse.duckdb.maintenance import DuckDBMaintenance
+from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
+from audit_assets.warehouse.protocol import WarehouseLockedError
 from audit_assets.warehouse.snapshot import publish, read_manifest
 from audit_assets_tests.defs.test_checks import judged
-from audit_assets_tests.homes import Home
+from audit_assets_tests.environments import NOW, Home, surroundings
 
 pytestmark = pytest.mark.requirement("R35")
+
+FOLDER = PROJECT_ROOT / "observability/dashboards/ai-audit"
 
 ALWAYS_OPEN = """\
 timezone: UTC
@@ -38,31 +50,30 @@ def instance() -> Iterator[DagsterInstance]:
 
 
 def tick(instance: DagsterInstance, cursor: datetime | None = None) -> Any:
-    from audit_assets.defs.resources import Surroundings
     from audit_assets.defs.schedules import audit_judge_sensor
 
     last = cursor.isoformat() if cursor else None
-    with build_sensor_context(instance=instance, cursor=last, resources={"surroundings": Surroundings()}) as context:
+    with build_sensor_context(instance=instance, cursor=last, resources={"surroundings": surroundings()}) as context:
         return audit_judge_sensor(context)
 
 
-def synced_ago(home: Home, minutes: float) -> None:
-    """Makes the last success of the home's sync as old as that, in the warehouse and in what is published."""
-    settings, now = home.settings(), datetime.now(UTC)
+def synced_ago(home: Home, minutes: float, now: datetime = NOW) -> None:
+    """Sets the last success of the home's sync `minutes` before `now` (UTC), in the warehouse and in the snapshot."""
+    settings = home.settings()
     with DuckDBWarehouse(settings.duckdb_path, settings.lock_path).connection("a test") as connection:
         connection.execute(
             "update analytics.ai_audit_sync_state set last_synced_at = ? where last_synced_at is not null",
             [now - timedelta(minutes=minutes)],
         )
-        publish(DuckDBKeeper(connection), settings.snapshot_folder, now)
+        publish(DuckDBMaintenance(connection), settings.snapshot_folder, now)
 
 
-def test_while_batches_come_nobody_else_judges(home: Home, instance: DagsterInstance):
+def test_no_judging_run_is_requested_while_batches_succeed(home: Home, instance: DagsterInstance):
     synced_ago(home, 2)
     assert isinstance(tick(instance), SkipReason)
 
 
-def test_where_no_batch_has_come_for_its_time_the_rules_are_asked_alone(home: Home, instance: DagsterInstance):
+def test_an_overdue_batch_requests_a_run_of_the_rules_alone(home: Home, instance: DagsterInstance):
     synced_ago(home, 3)
     result = tick(instance)
     assert isinstance(result, SensorResult)
@@ -71,7 +82,7 @@ def test_where_no_batch_has_come_for_its_time_the_rules_are_asked_alone(home: Ho
     assert isinstance(tick(instance, datetime.fromisoformat(result.cursor)), SkipReason)
 
 
-def test_a_judging_that_runs_is_waited_for(home: Home, instance: DagsterInstance):
+def test_no_second_judging_run_is_requested_while_one_runs(home: Home, instance: DagsterInstance):
     synced_ago(home, 3)
     create_run_for_test(instance, job_name="audit_judge", status=DagsterRunStatus.STARTING)
     assert isinstance(tick(instance), SkipReason)
@@ -95,27 +106,79 @@ def test_stale_data_fail_the_check_in_business_hours_and_make_the_others_not_rea
     assert checks["freshness_slo"].description.startswith("the sync: 6 min since")
     assert checks["error_surge"].passed
     assert checks["error_surge"].description.startswith("not ready while freshness_slo fires")
-    calendar.write_text(
-        ALWAYS_OPEN.replace("holidays: []", f"holidays: [{{date: {datetime.now(UTC).date()}, name: x}}]")
-    )
+    calendar.write_text(ALWAYS_OPEN.replace("holidays: []", f"holidays: [{{date: {NOW.date()}, name: x}}]"))
     assert judged()["freshness_slo"].passed
 
 
 def test_failures_that_never_came_to_publishing_are_seen_all_the_same(home: Home):
     settings = home.settings()
     warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path)
-    synced_ago(home, 2)
+    later = NOW + timedelta(minutes=5)
+    synced_ago(home, 2, later)
     nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/app"
     for _ in range(3):
         with pytest.raises(SourceError):
-            sync(nowhere, warehouse, SyncPolicy(), Request("delta"))
+            sync(nowhere, warehouse, SyncPolicy(), Request("delta"), now=Clock(later))
     with warehouse.connection("a test") as connection:
-        publish(DuckDBKeeper(connection), settings.snapshot_folder, datetime.now(UTC) - timedelta(minutes=5), only=())
+        publish(DuckDBMaintenance(connection), settings.snapshot_folder, NOW, only=())
     before = read_manifest(settings.snapshot_folder)
-    check = judged()["sync_failed"]
+    check = judged(later)["sync_failed"]
     assert (check.passed, check.description.split(",")[0]) == (False, "the sync: 3 syncs failed in a row")
     after = read_manifest(settings.snapshot_folder)
     assert before is not None
     assert after is not None
     changed = {name for name in after.files if after.files[name] != before.files[name]}
     assert changed == {"ai_audit_sync_state"}
+
+
+def test_repairs_that_find_the_warehouse_locked_are_counted_although_deltas_succeed(home: Home):
+    settings, later = home.settings(), NOW + timedelta(minutes=5)
+    synced_ago(home, 1, later)
+    warehouse = DuckDBWarehouse(settings.duckdb_path, settings.lock_path)
+    impatient = DuckDBWarehouse(settings.duckdb_path, settings.lock_path, timeout_seconds=0.1)
+    assert home.source_url is not None
+    with warehouse.exclusive("a backup"):
+        for _ in range(3):
+            with pytest.raises(WarehouseLockedError), track_attempt(settings.attempts_folder, "full", later) as attempt:
+                sync(home.source_url, impatient, SyncPolicy(), Request("full"), now=Clock(later), attempt=attempt)
+        check = judged(later)["sync_failed"]
+    assert (check.passed, check.description.split(",")[0]) == (False, "the sync: 3 syncs failed in a row")
+    assert str(check.metadata["last_error"].value).startswith("full: the warehouse is held by process")
+    assert "a backup" in str(check.metadata["last_error"].value)
+
+
+@pytest.mark.requirement("R15")
+def test_data_are_as_old_as_what_was_built_however_often_the_sync_succeeds_after_it(home: Home):
+    settings = home.settings()
+    before, lookback = read_manifest(settings.snapshot_folder), SyncPolicy().lookback
+    assert before is not None
+    assert before.last_synced_at is not None
+    known = live_facts(settings, lookback, NOW).as_of
+    later = NOW + timedelta(hours=1)
+    with DuckDBWarehouse(settings.duckdb_path, settings.lock_path).connection("a test") as connection:
+        columns = connection.execute("describe analytics.ai_audit_daily").fetchall()
+        listed = ", ".join(f"{name} {kind}" for name, kind, *_ in columns)
+        connection.execute(
+            f"create or replace table analytics.ai_audit_daily ({listed}, check (interaction_count < 0))"
+        )
+    home.insert(100, later - timedelta(minutes=1))
+    outcome = replace(home, now=later).build(later.date())
+    assert not outcome.succeeded
+    assert "ai_audit_daily" in (outcome.failure or "")
+    with DuckDBWarehouse(settings.duckdb_path, settings.lock_path).maintenance("a test") as maintenance:
+        publish(maintenance, settings.snapshot_folder, later, only=("ai_audit_sync_state",))
+    after = read_manifest(settings.snapshot_folder)
+    assert after is not None
+    assert after.last_synced_at == before.last_synced_at, "no published table has the newer sync's rows"
+    facts = live_facts(settings, lookback, later)
+    assert facts.as_of == known
+    ((minutes,),) = facts.tables["ai_audit_sync_state"].select("minutes_since_sync").rows()
+    assert minutes == 60
+    shown = SnapshotReader(settings.snapshot_folder).freshness()
+    assert shown is not None
+    assert (shown.last_synced_at, shown.published_at) == (before.last_synced_at, before.facts_published_at)
+    asked = load_definition(FOLDER)
+    tile = next(tile for page in asked.pages for tile in page.tiles if tile.id == "T22")
+    scope = Scope(later.date(), later.date(), later)
+    rows = SnapshotReader(settings.snapshot_folder).read(tile_query(tile, asked.source(tile.source), scope))
+    assert rows["newest"].item() == before.last_synced_at

@@ -1,29 +1,29 @@
-"""A run whose process was killed: the sensor buries it and goes on."""
+"""A run whose process was killed: the sensor marks it failed and goes on."""
 
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.test_utils import create_run_for_test
 
-from audit_assets.defs.liveness import STARTS_WITHIN, bury, mark_alive, sweep_locks
+from audit_assets.defs.liveness import STARTS_WITHIN, hold_run_lock, reap_dead_runs, sweep_locks
 from audit_assets.settings import Settings
-from audit_assets_tests.homes import Home
+from audit_assets_tests.environments import Home
 
 pytestmark = pytest.mark.requirement("R15")
 
 HOLD_AND_WAIT = """
 import sys, time
-from audit_assets.defs.liveness import mark_alive
+from audit_assets.defs.liveness import hold_run_lock
 from audit_assets.settings import read_settings
-mark_alive(read_settings(env_file=None), sys.argv[1])
-print("held", flush=True)
+hold_run_lock(read_settings(env_file=None), sys.argv[1])
+print("locked", flush=True)
 time.sleep(600)
 """
 
@@ -39,7 +39,14 @@ def started(instance: DagsterInstance) -> str:
 
 
 def living(instance: DagsterInstance, settings: Settings, now: datetime) -> list[str]:
-    return [record.dagster_run.run_id for record in bury(instance, settings, instance.get_run_records(), now)]
+    return [record.dagster_run.run_id for record in reap_dead_runs(instance, settings, instance.get_run_records(), now)]
+
+
+def created_at(instance: DagsterInstance, run_id: str) -> datetime:
+    """When Dagster took the run on record, by the machine's clock (UTC)."""
+    record = instance.get_run_record_by_id(run_id)
+    assert record is not None
+    return record.create_timestamp
 
 
 def status_of(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
@@ -48,13 +55,13 @@ def status_of(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
 
 
 def test_a_killed_run_is_marked_failed_and_a_living_one_is_left_alone(empty_home: Home, instance: DagsterInstance):
-    settings, now = empty_home.settings(), datetime.now(UTC)
-    killed = started(instance)
+    settings, killed = empty_home.settings(), started(instance)
+    now = created_at(instance, killed)
     child = subprocess.Popen(
-        [sys.executable, "-c", HOLD_AND_WAIT, killed], env=empty_home.whole_environment(), stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLD_AND_WAIT, killed], env=empty_home.process_environment(), stdout=subprocess.PIPE
     )
     assert child.stdout is not None
-    assert child.stdout.readline() == b"held\n"
+    assert child.stdout.readline() == b"locked\n"
     assert living(instance, settings, now) == [killed]
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
@@ -63,21 +70,22 @@ def test_a_killed_run_is_marked_failed_and_a_living_one_is_left_alone(empty_home
 
 
 def test_a_run_that_never_came_to_its_first_step_is_given_five_minutes(empty_home: Home, instance: DagsterInstance):
-    settings, now = empty_home.settings(), datetime.now(UTC)
-    run_id = started(instance)
+    settings, run_id = empty_home.settings(), started(instance)
+    now = created_at(instance, run_id)
     assert living(instance, settings, now) == [run_id]
     assert living(instance, settings, now + STARTS_WITHIN + timedelta(seconds=1)) == []
 
 
 def test_a_run_in_the_queue_is_not_dead_however_long_it_waits(empty_home: Home, instance: DagsterInstance):
     run_id = create_run_for_test(instance, job_name="audit_sync", status=DagsterRunStatus.NOT_STARTED).run_id
-    assert living(instance, empty_home.settings(), datetime.now(UTC) + timedelta(days=1)) == [run_id]
+    now = created_at(instance, run_id) + timedelta(days=1)
+    assert living(instance, empty_home.settings(), now) == [run_id]
 
 
 def test_locks_of_ended_runs_are_swept(empty_home: Home, instance: DagsterInstance):
     settings = empty_home.settings()
     (Path(settings.dagster_home) / "alive").mkdir(parents=True)
     (settings.dagster_home / "alive" / "ended").touch()
-    mark_alive(settings, "running")
+    hold_run_lock(settings, "running")
     assert sweep_locks(settings) == 1
     assert [path.name for path in (settings.dagster_home / "alive").iterdir()] == ["running"]

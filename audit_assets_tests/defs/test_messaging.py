@@ -1,4 +1,4 @@
-"""Tests of the Dagster resources for Slack and PagerDuty, within Dagster and beside it."""
+"""The Dagster resources for Slack and PagerDuty, inside and outside of a Dagster run."""
 
 import http.client
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from dagster_pagerduty import PagerDutyService
 from dagster_slack import SlackResource
 
 from audit_assets.defs.messaging import NotSentError, PagerDutyWithLinks, SlackWithBaseUrl
-from audit_assets_tests.fakes.answering import Faults
-from audit_assets_tests.fakes.providers import FakeProviders
+from tools.fakes.answering import Faults
+from tools.fakes.providers import FakeProviders
 
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 TOKEN = "xoxb-1234-open-sesame"
@@ -39,7 +39,7 @@ def test_an_asset_sends_through_both_with_secrets_from_the_environment(
     monkeypatch.setenv("PAGERDUTY_ROUTING_KEY", ROUTING_KEY)
 
     @asset
-    def told(slack: ResourceParam[SlackResource], pagerduty: ResourceParam[PagerDutyService]) -> None:
+    def notification(slack: ResourceParam[SlackResource], pagerduty: ResourceParam[PagerDutyService]) -> None:
         assert isinstance(slack, SlackWithBaseUrl)
         assert slack.client().post("#alerts", {"text": "from an asset"}, "delivery-1").kind == "sent"
         pagerduty.EventV2_create(summary="from an asset", source="ai-audit", severity="info", dedup_key="k")
@@ -48,7 +48,7 @@ def test_an_asset_sends_through_both_with_secrets_from_the_environment(
         "slack": SlackWithBaseUrl(token=EnvVar("SLACK_BOT_TOKEN"), base_url=fakes.slack_url),
         "pagerduty": PagerDutyWithLinks(routing_key=EnvVar("PAGERDUTY_ROUTING_KEY"), events_url=fakes.events_url),
     }
-    assert materialize([told], resources=resources).success
+    assert materialize([notification], resources=resources).success
     assert [message.text for message in fakes.messages()] == ["from an asset"]
     assert list(fakes.incidents()) == ["k"]
 
@@ -94,7 +94,7 @@ def test_an_event_that_was_not_taken_raises_with_pagerdutys_word_and_without_the
     assert ROUTING_KEY not in repr(caught.value)
 
 
-def test_slack_sdks_client_speaks_with_the_same_address_and_posts_once(fakes: FakeProviders, slack: SlackWithBaseUrl):
+def test_slack_sdks_client_uses_the_same_address_and_posts_once(fakes: FakeProviders, slack: SlackWithBaseUrl):
     assert slack.get_client().chat_postMessage(channel="#alerts", text="once")["ok"]
     fakes.faults = Faults(dropped_after_processing=1.0)
     with pytest.raises(http.client.RemoteDisconnected):

@@ -1,4 +1,4 @@
-"""When things run: cron ticks over changes of summer time, and what each tick requests."""
+"""Schedules: cron ticks across changes of summer time, and what each tick requests."""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import takewhile
@@ -9,7 +9,7 @@ import pytest
 from dagster import ScheduleDefinition, build_schedule_context
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from audit_assets_tests.homes import Home
+from audit_assets_tests.environments import Home
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 
@@ -56,6 +56,19 @@ def test_the_nightly_repair_runs_once_a_night_at_two_pacific(schedules: Any, aro
 
 
 @pytest.mark.requirement("R15")
+def test_runs_that_come_once_an_hour_or_less_are_retried_twice_and_batches_are_not(schedules: Any):
+    from audit_assets.defs.upkeep import upkeep
+
+    moment = datetime(2026, 2, 18, 10, tzinfo=UTC)
+    retries = {"dagster/max_retries": "2", "dagster/retry_strategy": "FROM_FAILURE"}
+    for schedule in (schedules.nightly_repair, schedules.closed_day):
+        assert retries.items() <= requested(schedule, moment).tags.items()
+    assert retries.items() <= upkeep.tags.items()
+    assert "dagster/max_retries" not in requested(schedules.hourly_delta, moment).tags
+    assert "dagster/max_retries" not in {**schedules.audit_sync.tags, **schedules.audit_judge.tags}
+
+
+@pytest.mark.requirement("R15")
 def test_the_hourly_delta_runs_every_hour_also_where_the_clock_jumps(schedules: Any):
     for day in (datetime(2026, 3, 8, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)):
         assert len(ticks(schedules.hourly_delta, day, day + timedelta(days=1))) == 24
@@ -75,7 +88,7 @@ def test_each_tick_requests_the_sync_job_in_its_mode_for_its_day(schedules: Any)
 
 
 @pytest.mark.requirement("R15")
-def test_the_closed_day_is_materialised_after_midnight_utc(schedules: Any):
+def test_the_closed_day_is_materialized_after_midnight_utc(schedules: Any):
     (tick,) = ticks(schedules.closed_day, datetime(2026, 11, 2, tzinfo=UTC), datetime(2026, 11, 2, 23, tzinfo=UTC))
     assert tick == datetime(2026, 11, 2, 0, 20, tzinfo=UTC)
     assert requested(schedules.closed_day, tick).partition_key == "2026-11-01"

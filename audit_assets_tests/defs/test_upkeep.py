@@ -1,6 +1,6 @@
-"""Upkeep: the hot loop leaves no trail, and what tells a story stays."""
+"""Upkeep: micro-batches leave no data behind; failed runs, repairs and backfills are kept."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,15 +8,15 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter, build_op_cont
 from dagster._core.test_utils import create_run_for_test
 from sqlalchemy import create_engine, text
 
-from audit_assets.cli.headless import prepare_instance
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
-from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
-from audit_assets_tests.homes import Home
+from audit_assets.cli.pipeline_runner import prepare_instance
+from audit_assets.warehouse.duckdb.maintenance import DuckDBMaintenance
+from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
+from audit_assets_tests.environments import NOW, Home
 
 
 @pytest.fixture
 def loaded(built_home: Home) -> None:
-    """The definitions, loaded in a home that has what they read."""
+    """Loads the definitions in a home with everything they read at import."""
     import audit_assets.definitions  # noqa: F401
 
 
@@ -81,7 +81,7 @@ def _executions(home: Home) -> list[tuple[str, str]]:
 
 
 def _age(home: Home, run_ids: set[str]) -> None:
-    """Makes the runs a day old, as only the storage itself can."""
+    """Makes the runs a day old, directly in the storage."""
     engine = create_engine(f"sqlite:///{home.folder}/dagster/history/runs.db")
     with engine.begin() as connection:
         for run_id in run_ids:
@@ -93,8 +93,15 @@ def _age(home: Home, run_ids: set[str]) -> None:
 
 
 @pytest.mark.requirement("R14")
+def test_any_number_of_runs_is_forgotten_whatever_a_statement_may_hold(tmp_path: Path):
+    from audit_assets.defs.upkeep import _delete_leftovers  # pyright: ignore[reportPrivateUsage]
+
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        _delete_leftovers(instance, [f"run {number}" for number in range(40_000)])
+
+
 def test_state_rows_of_old_deltas_go_and_repairs_failures_and_the_newest_stay(loaded: None, empty_home: Home):
-    settings, now = empty_home.settings(), datetime.now(UTC)
+    settings = empty_home.settings()
     rows = (
         ("old delta", "delta", "succeeded", 40),
         ("old failure", "delta", "failed", 40),
@@ -105,10 +112,10 @@ def test_state_rows_of_old_deltas_go_and_repairs_failures_and_the_newest_stay(lo
         for sync_id, mode, status, days in rows:
             connection.execute(
                 "insert into analytics.ai_audit_sync_state (sync_id, mode, status, started_at) values (?, ?, ?, ?)",
-                [sync_id, mode, status, now - timedelta(days=days)],
+                [sync_id, mode, status, NOW - timedelta(days=days)],
             )
-        assert DuckDBKeeper(connection).tidy(now - timedelta(days=30)) == 1
-        assert DuckDBKeeper(connection).tidy(now + timedelta(days=1)) == 0
+        assert DuckDBMaintenance(connection).prune_sync_state(NOW - timedelta(days=30)) == 1
+        assert DuckDBMaintenance(connection).prune_sync_state(NOW + timedelta(days=1)) == 0
         left = connection.execute("select sync_id from analytics.ai_audit_sync_state order by sync_id").fetchall()
     assert [name for (name,) in left] == ["new delta", "old failure", "old repair"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
+from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from audit_assets_tests.ingest.both_sides import warehouse_in
 
 

@@ -1,6 +1,6 @@
-"""A sync that says where it is, for a test to kill it there: `python killed_sync.py URL FOLDER MODE`.
+"""A sync that reports its phase, so that a test can kill it there: `python killed_sync.py URL FOLDER MODE`.
 
-Each phase is a line on stdout as it begins; a phase ends where the next one begins.
+It prints a line to stdout when a phase begins; a phase ends when the next one begins.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from audit_assets.ingest import mirror
-from audit_assets.ingest.mirror import write_mirror
+from audit_assets.ingest import state_mirror
 from audit_assets.ingest.source import Source
-from audit_assets.warehouse import duckdb
-from audit_assets.warehouse.duckdb import DuckDBWriter
+from audit_assets.ingest.state_mirror import write_mirror
+from audit_assets.warehouse.duckdb import writer
+from audit_assets.warehouse.duckdb.writer import DuckDBWriter
 from audit_assets_tests.ingest.both_sides import run, warehouse_in
 
 
@@ -31,7 +31,7 @@ def main(url: str, folder: str, mode: str) -> None:
             mark("fetch")
             yield batch
 
-    read, record, commit = Source.read, DuckDBWriter._record, duckdb.in_one_commit
+    read, record, commit = Source.read, DuckDBWriter._record, writer.transaction
 
     def read_marked(self: Source, scope: Any) -> pa.RecordBatchReader:
         mark("fetch")
@@ -48,14 +48,14 @@ def main(url: str, folder: str, mode: str) -> None:
             yield
         mark("after commit")
 
-    Source.read, DuckDBWriter._record, duckdb.in_one_commit = read_marked, record_marked, commit_marked  # type: ignore[method-assign]
-    rotate = mirror._rotate
+    Source.read, DuckDBWriter._record, writer.transaction = read_marked, record_marked, commit_marked  # type: ignore[method-assign]
+    rotate = state_mirror._rotate
 
     def rotate_marked(path: Path, generations: int) -> None:
         rotate(path, generations)
         mark("state mirror")
 
-    mirror._rotate = rotate_marked
+    state_mirror._rotate = rotate_marked
     mark("start")
     report = run(url, warehouse_in(Path(folder)), mode)
     mark("state mirror")

@@ -1,4 +1,4 @@
-"""Both ways of reading the documents, at the source and in memory, come to the same fields."""
+"""Reading the documents at the source and in memory gives the same fields."""
 
 from __future__ import annotations
 
@@ -12,8 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg2.extras import execute_values
 
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
-from audit_assets_tests.ingest.both_sides import NOW, POLICY, TEXT_TABLE, held, put, run, tell, warehouse_in
+from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
+from audit_assets_tests.ingest.both_sides import (
+    NOW,
+    POLICY,
+    TEXT_TABLE,
+    execute,
+    fetch,
+    insert_row,
+    run,
+    warehouse_in,
+)
 
 pytestmark = pytest.mark.requirement("R04")
 
@@ -50,35 +59,35 @@ FLAGS = {
 @pytest.mark.parametrize("kind", ["jsonb", "json", "text"])
 def test_the_prompt_is_measured_and_the_error_reduced_to_a_flag(source: str, warehouse: DuckDBWarehouse, kind: str):
     if kind != "jsonb":
-        tell(
+        execute(
             source,
             f"alter table ai_audit_logs alter request_metadata type {kind}, alter response_metadata type {kind}",
         )
     for request in LENGTHS:
-        put(source, "request " + request, NOW, request, None)
+        insert_row(source, "request " + request, NOW, request, None)
     for response in FLAGS:
-        put(source, "response " + response, NOW, None, response)
+        insert_row(source, "response " + response, NOW, None, response)
     run(source, warehouse)
     lengths = dict(
-        held(warehouse, "select id[9:], prompt_length from analytics.ai_audit_logs where id like 'request%'")
+        fetch(warehouse, "select id[9:], prompt_length from analytics.ai_audit_logs where id like 'request%'")
     )
-    flags = dict(held(warehouse, "select id[10:], error_flag from analytics.ai_audit_logs where id like 'response%'"))
+    flags = dict(fetch(warehouse, "select id[10:], error_flag from analytics.ai_audit_logs where id like 'response%'"))
     assert lengths == LENGTHS
     assert flags == FLAGS
 
 
 @pytest.mark.parametrize("kind", ["jsonb", "text"])
 def test_every_key_comes_over_under_its_name(source: str, warehouse: DuckDBWarehouse, kind: str):
-    tell(source, f"alter table ai_audit_logs alter request_metadata type {kind}")
+    execute(source, f"alter table ai_audit_logs alter request_metadata type {kind}")
     request = '{"prompt": "hi", "sourceDocuments": ["d1", "d2"], "snapshotId": "s1", "promptTokens": 5, "drillId": "x"}'
     response = (
         '{"status": "success", "durationMs": "12.5", "model": "m", "modelParameters": {"top": 1}, '
         '"completionId": "c", "completionTokens": 9, "promptTokens": 6, "response": "text"}'
     )
-    put(source, "a", NOW, request, response)
-    put(source, "b", NOW, "{}", response)
+    insert_row(source, "a", NOW, request, response)
+    insert_row(source, "b", NOW, "{}", response)
     run(source, warehouse)
-    rows = held(
+    rows = fetch(
         warehouse,
         """select status, duration_ms, model, model_parameters::json, completion_id, prompt_tokens, completion_tokens,
             source_documents::json ->> 1, snapshot_id, drill_id from analytics.ai_audit_logs order by id""",
@@ -88,13 +97,10 @@ def test_every_key_comes_over_under_its_name(source: str, warehouse: DuckDBWareh
     assert rows == [(*shared, "5", "9", "d2", "s1", "x"), (*shared, "6", "9", None, None, None)]
 
 
-# What a customer may write, but for what jsonb changes on its own: key order, spaces and the form of numbers are
-# compared by meaning below; a zero byte, a lone surrogate and a key given twice it cannot hold.
+# What a customer may write, but for a zero byte and a lone surrogate, which jsonb cannot hold.
 letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 text = st.text(letters, max_size=12)
-number = st.one_of(
-    st.integers(-(10**12), 10**12), st.floats(-1e15, 1e15, allow_nan=False).filter(lambda value: abs(value) > 1e-3)
-)
+number = st.one_of(st.integers(-(10**40), 10**40), st.floats(allow_nan=False, allow_infinity=False))
 scalar = st.one_of(st.none(), st.booleans(), number, text)
 value = st.recursive(scalar, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3))
 part = st.one_of(scalar, st.fixed_dictionaries({}, optional={"text": scalar, "type": text}))
@@ -130,14 +136,6 @@ document = st.one_of(scalar, st.lists(scalar, max_size=2))
 rows = st.lists(st.tuples(st.one_of(request, document), st.one_of(response, document)), min_size=30, max_size=80)
 
 
-def by_meaning(field: Any) -> Any:
-    """A field as JSON or number where it is one, as text otherwise."""
-    try:
-        return json.loads(field, parse_int=float)
-    except (TypeError, ValueError):
-        return field
-
-
 @settings(
     max_examples=8,
     deadline=None,
@@ -149,11 +147,8 @@ def test_equal_documents_come_to_equal_fields_from_jsonb_and_from_text(
 ):
     folder = tmp_path_factory.mktemp("equal")
     found: list[list[tuple[Any, ...]]] = []
-    for kind in ("text", "jsonb"):
-        if kind == "text":
-            tell(source, TEXT_TABLE)
-        else:
-            tell(source, TEXT_TABLE.replace("_metadata text", "_metadata jsonb"))
+    for kind in ("text", "json", "jsonb"):
+        execute(source, TEXT_TABLE.replace("_metadata text", f"_metadata {kind}"))
         with closing(psycopg2.connect(source)) as connection, connection, connection.cursor() as cursor:
             values = [
                 (f"{n:03}", NOW.isoformat(), json.dumps(asked, ensure_ascii=False), json.dumps(answer))
@@ -164,6 +159,9 @@ def test_equal_documents_come_to_equal_fields_from_jsonb_and_from_text(
         warehouse = warehouse_in(folder / kind)
         report = run(source, warehouse, policy=POLICY)
         assert report.run.counts.rejected == {}
-        found.append(held(warehouse, "select * exclude (row_hash, synced_at) from analytics.ai_audit_logs order by id"))
-    from_text, from_jsonb = ([tuple(map(by_meaning, row)) for row in rows] for rows in found)
+        found.append(
+            fetch(warehouse, "select * exclude (row_hash, synced_at) from analytics.ai_audit_logs order by id")
+        )
+    from_text, from_json, from_jsonb = found
     assert from_text == from_jsonb
+    assert from_json == from_jsonb

@@ -1,4 +1,4 @@
-"""Content stays at the source: no word of it in any file the sync writes."""
+"""Content stays at the source: no file that the sync writes contains any of it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from audit_assets.ingest.mirror import write_mirror
+from audit_assets.ingest.state_mirror import write_mirror
 from audit_assets.ingest.stdout import sync_to_stdout
 from audit_assets.ingest.windows import Request
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
-from audit_assets_tests.ingest.both_sides import NOW, POLICY, held_ids, put, reasons, run, tell
+from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
+from audit_assets_tests.ingest.both_sides import NOW, POLICY, execute, insert_row, loaded_ids, reject_reasons, run
 
 
 @pytest.mark.requirement("R01")
@@ -21,42 +21,42 @@ def test_no_word_of_a_prompt_or_an_answer_is_in_any_file(
     source: str, warehouse: DuckDBWarehouse, tmp_path: Path, kind: str
 ):
     marker = f"marker{secrets.token_hex(8)}"
-    said = f"a long {marker} text " * 2000
-    tell(
+    content = f"a long {marker} text " * 2000
+    execute(
         source,
         f"alter table ai_audit_logs alter request_metadata type {kind}, alter response_metadata type {kind}",
     )
     requests = [
-        {"prompt": said},
-        {"prompt": {"parts": [said]}},
-        {"messages": [{"role": "user", "content": said}, {"role": "user", "content": [{"text": said}]}]},
-        {"messages": said},
-        {said[:100]: 1},
+        {"prompt": content},
+        {"prompt": {"parts": [content]}},
+        {"messages": [{"role": "user", "content": content}, {"role": "user", "content": [{"text": content}]}]},
+        {"messages": content},
+        {content[:100]: 1},
     ]
     responses = [
-        {"response": said, "completion": said, "choices": [{"message": {"content": said}}]},
-        {"error": said},
-        {"error": {"message": said}},
-        {"error": [said], "status": "failed"},
-        {"content": said},
+        {"response": content, "completion": content, "choices": [{"message": {"content": content}}]},
+        {"error": content},
+        {"error": {"message": content}},
+        {"error": [content], "status": "failed"},
+        {"content": content},
     ]
     for number, (request, response) in enumerate(zip(requests, responses, strict=True)):
-        put(source, f"r{number}", NOW, json.dumps(request), json.dumps(response))
+        insert_row(source, f"r{number}", NOW, json.dumps(request), json.dumps(response))
     if kind == "text":
-        put(source, "broken", NOW, '{"prompt": "' + said, "{}")
+        insert_row(source, "broken", NOW, '{"prompt": "' + content, "{}")
     report = run(source, warehouse)
-    tell(source, "update ai_audit_logs set capability = 'draft'")
+    execute(source, "update ai_audit_logs set capability = 'draft'")
     run(source, warehouse, "full")
-    with warehouse.connection("a test") as connection:  # while the log of what was written lies beside the file
+    with warehouse.connection("a test") as connection:  # while the write-ahead log is beside the file
         connection.execute("set checkpoint_threshold = '1GB'")
         assert_absent(tmp_path, marker)
-    tell(source, "delete from ai_audit_logs where id = 'r0'")
+    execute(source, "delete from ai_audit_logs where id = 'r0'")
     run(source, warehouse, "full")
     write_mirror(tmp_path / "state.json", report.run)
     lines: list[str] = []
-    sync_to_stdout(source, POLICY, Request("delta"), lines.append)
-    assert held_ids(warehouse) == ["r1", "r2", "r3", "r4"]
-    assert reasons(warehouse) == ({"invalid_json": 1} if kind == "text" else {})
+    sync_to_stdout(source, POLICY, Request("delta"), lines.append, NOW)
+    assert loaded_ids(warehouse) == ["r1", "r2", "r3", "r4"]
+    assert reject_reasons(warehouse) == ({"invalid_json": 1} if kind == "text" else {})
     assert len(lines) == 4
     assert marker not in "".join(lines)
     assert_absent(tmp_path, marker)

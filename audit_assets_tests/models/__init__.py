@@ -1,1 +1,1 @@
-"""Tests of the dbt models, on a real DuckDB file and on Google's analyzer."""
+"""Tests of the dbt models on a real DuckDB file, an emulator of BigQuery, and Google's analyzer and engine."""

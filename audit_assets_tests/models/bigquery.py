@@ -1,4 +1,4 @@
-"""The models on an emulator of BigQuery: rows go in through the real client, tables come out of it."""
+"""The models on an emulator of BigQuery, with rows and tables through the real client."""
 
 import io
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from audit_assets.warehouse.schema import WORKSPACE_COLUMNS
-from audit_assets_tests.emulator.running import Emulator
 from audit_assets_tests.models.conftest import ARROW, COLUMNS, OTHER_SOURCES, TYPES, Models, Row
+from tools.emulator.running import Emulator
 
 _TYPES = {"varchar": "string", "timestamptz": "timestamp", "bigint": "int64", "boolean": "bool"}
 
 
 class BigQueryModels(Models):
-    """One dataset of an emulator and the project built into it. The raw table requires a filter, as in production."""
+    """A dataset of an emulator with the project built into it. The raw table requires a filter, as in production."""
 
     target = "bigquery"
 

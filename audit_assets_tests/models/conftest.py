@@ -1,4 +1,4 @@
-"""The models on a real DuckDB file: rows go in as the sync writes them, tables come out."""
+"""The models on a real DuckDB file, with rows as the sync writes them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -9,6 +9,7 @@ import duckdb
 import pyarrow
 import pytest
 
+from audit_assets.ingest.policy import Statuses
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets.warehouse.schema import WORKSPACE_COLUMNS
 
@@ -18,7 +19,7 @@ NOW = "2026-11-05T12:07:00Z"
 
 @dataclass(frozen=True)
 class Row:
-    """A row of raw ai_audit_logs, as the sync leaves it."""
+    """A row of raw ai_audit_logs, as the sync writes it."""
 
     id: str
     created_at: str
@@ -58,13 +59,14 @@ OTHER_SOURCES = ("ai_audit_sync_state", "ai_audit_rejects", "ai_audit_repair_dif
 
 
 class BuildFailedError(AssertionError):
-    """A dbt command that did not succeed, with what its nodes said."""
+    """A dbt command that failed, with the messages of its nodes."""
 
 
 class Models:
-    """One DuckDB file and the project built into it. `dbt` is told everything by the environment, as in production."""
+    """A DuckDB file with the project built into it. dbt is configured by the environment, as in production."""
 
     target = "duckdb"
+    statuses = Statuses()
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -72,7 +74,7 @@ class Models:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The environment that names the warehouse."""
+        """The environment variables of the warehouse."""
         return {"AI_AUDIT_DUCKDB_PATH": str(self.duckdb_path)}
 
     def clear(self) -> None:
@@ -92,7 +94,7 @@ class Models:
         return connection
 
     def load(self, rows: Sequence[Row]) -> None:
-        """Write the rows; a row of an id that is there takes its place."""
+        """Upserts the rows by id."""
         arrow = pyarrow.Table.from_pylist([asdict(row) for row in rows], schema=ARROW)
         with self._connect() as connection:
             connection.register("arrived", arrow)
@@ -108,19 +110,20 @@ class Models:
         self.query(sql)
 
     def append(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert the rows into a table of the schema."""
+        """Inserts the rows into a table of the schema."""
         arrived = pyarrow.table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)))
         with self._connect() as connection:
             connection.register("arrived", arrived)
             connection.execute(f"insert into analytics.{table} by name select * from arrived")
 
     def run(self, *arguments: str, days: str | None = None, now: str | None = NOW) -> list[Any]:
-        """Run a dbt command in this process. Returns its node results; raises BuildFailedError naming what failed."""
+        """Runs a dbt command in this process. Returns its node results. Raises BuildFailedError with what failed."""
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.cli.main import dbtRunner
 
         environment = {
             **self.settings,
+            **self.statuses.environment(),
             "DBT_TARGET_PATH": str(self.folder / "target"),
             "DBT_LOG_PATH": str(self.folder / "logs"),
             "DBT_PROJECT_DIR": str(DBT_FOLDER),
@@ -145,15 +148,15 @@ class Models:
         return results
 
     def build(self, days: str, now: str = NOW, tests: bool = False) -> None:
-        """Build every model for these days, with the data tests if asked."""
+        """Builds every model for these days, with `tests` also the data tests."""
         self.run("build", *_excluded(tests), days=days, now=now)
 
     def rebuild(self, now: str = NOW, tests: bool = False) -> None:
-        """Build every model over the whole history."""
+        """Builds every model over the whole history."""
         self.run("build", "--full-refresh", *_excluded(tests), now=now)
 
     def table(self, name: str) -> list[tuple[Any, ...]]:
-        """Every row of a table, in one order."""
+        """Every row of a table, sorted."""
         return self.query(f"select * from {name} order by all")
 
 
@@ -164,7 +167,7 @@ def _excluded(tests: bool) -> list[str]:
 
 @pytest.fixture(scope="session")
 def shared_models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """One target folder for all tests, so that the project is parsed once."""
+    """Models with one target folder for all tests, so that the project is parsed once."""
     return Models(tmp_path_factory.mktemp("models"))
 
 
@@ -176,7 +179,7 @@ def models(shared_models: Models) -> Models:
 
 
 def rows_of_day(day: str, count: int, **fields_of_row: Any) -> list[Row]:
-    """`count` rows a second apart from 09:00 UTC of the day, with ids of their own by day and capability."""
+    """`count` rows, one per second from 09:00 UTC of the day, with ids from day and capability."""
     name = fields_of_row.get("capability", "summarise")
     return [
         Row(id=f"{name}-{day}-{n}", created_at=f"{day} 09:{n // 60 % 60:02}:{n % 60:02}+00", **fields_of_row)

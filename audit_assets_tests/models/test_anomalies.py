@@ -1,4 +1,4 @@
-"""ai_audit_capability_anomalies over histories whose figures are worked out by hand."""
+"""ai_audit_capability_anomalies, compared with figures computed by hand."""
 
 from datetime import date, timedelta
 
@@ -16,7 +16,7 @@ def load_history(models: Models, counts: dict[date, int], capability: str = "sum
 
 
 def days_before(day: date, counts: list[int]) -> dict[date, int]:
-    """Counts of the days that end the day before `day`, oldest first."""
+    """`counts` by day, oldest first, for the days that end before `day`."""
     return {day - timedelta(days=len(counts) - n): count for n, count in enumerate(counts)}
 
 
@@ -38,7 +38,7 @@ def test_a_day_deviates_beyond_its_multiple_of_the_median(models: Models):
         16: ("normal", None),  # exactly 0.4 × 40 is not below it
         15: ("drop", "low"),
         10: ("drop", "medium"),  # a quarter
-        4: ("drop", "medium"),  # a tenth, but the volume of 40 is no 100
+        4: ("drop", "medium"),  # a tenth, but the volume of 40 is below 100
     }
     for count in expected:
         load_history(models, days_before(YESTERDAY, [40] * 14) | {YESTERDAY: count}, f"count-{count}")

@@ -1,12 +1,12 @@
-"""What builds on BigQuery do that DuckDB has no word for."""
+"""Builds on BigQuery: behavior that DuckDB does not have."""
 
 from pathlib import Path
 
 import pytest
 
-from audit_assets_tests.emulator.running import Emulator
 from audit_assets_tests.models.bigquery import BigQueryModels
 from audit_assets_tests.models.conftest import DBT_FOLDER, NOW, BuildFailedError, Row
+from tools.emulator.running import Emulator
 
 PROJECT = """
 name: stray

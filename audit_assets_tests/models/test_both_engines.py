@@ -1,4 +1,4 @@
-"""Both engines make the same tables of the same rows: whole, and after builds of late, repaired and emptied days."""
+"""Both engines build the same tables from the same rows: fully, and after late, repaired and emptied days."""
 
 import math
 import random
@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from audit_assets_tests.emulator.running import Emulator
 from audit_assets_tests.models.bigquery import BigQueryModels
 from audit_assets_tests.models.conftest import Models, Row
+from tools.emulator.running import Emulator
 
 FIRST_DAY = date(2026, 9, 7)
 DAYS = [str(FIRST_DAY + timedelta(days=n)) for n in range(60)]
 NOW = "2026-11-05T12:07:00Z"
+LATER = "2026-11-05T12:12:00Z"
 MARTS = (
     "ai_audit_capabilities",
     "ai_audit_capability_anomalies",
@@ -23,6 +24,8 @@ MARTS = (
     "ai_audit_capability_outcomes",
     "ai_audit_capability_stats",
     "ai_audit_daily",
+    "ai_audit_data_quality",
+    "ai_audit_status_words",
     "ai_audit_error_funnel",
     "ai_audit_latency_histogram",
     "ai_audit_total_grid",
@@ -31,11 +34,11 @@ MARTS = (
     "ai_audit_workspace_coverage",
     "ai_audit_workspace_stats",
 )
-GRAIN = ("date", "environment", "capability", "provider", "workspace_id", "bucket", "step_start")
+GRAIN = ("date", "status", "environment", "capability", "provider", "workspace_id", "bucket", "step_start")
 
 
 def made_rows() -> Iterator[Row]:
-    """Sixty days of few calls: nulls, ties, unknown statuses, text that is no number, drills, a day without any."""
+    """Sixty days with few calls: nulls, ties, unknown statuses, text instead of numbers, drills, an empty day."""
     generator = random.Random(60)
     for day in DAYS:
         for n in range(0 if day == DAYS[30] else generator.choice([2, 4, 9])):
@@ -43,13 +46,14 @@ def made_rows() -> Iterator[Row]:
                 id=f"{day}-{n}",
                 created_at=f"{day} {generator.choice([0, 9, 10, 10, 23]):02}:{generator.randrange(60):02}:00+00",
                 workflow_id=generator.choice(["w1", "w2", " w3 ", "", None]),
-                # One capability comes late, one falls silent.
+                # One capability starts late, one falls silent.
                 capability=generator.choice(["chat", "new" if day > DAYS[40] else "old", None]),
                 provider=generator.choice(["openai", "openai", "anthropic", "Stub", None]),
-                status=generator.choice(["success", "Success ", "failed", "pending", "", None]),
+                status=generator.choice(["success", "Success ", "failed", "pending", "200 OK", "banana", "", None]),
                 error_flag=generator.choice([None, None, False, True]),
                 duration_ms=generator.choice(["100", "100", "250.5", "1e3", "junk", "-4", "NaN", "1_000", "", None]),
-                prompt_tokens=generator.choice(["12", "7.5", "many", None]),
+                completion_id=generator.choice(["c1", "c2", None]),
+                prompt_tokens=generator.choice(["12", "7.5", "9007199254740993", "many", None]),
                 source_documents=generator.choice(['["a"]', '{"a": 1}', "[", None]),
                 drill_id="drill" if day == DAYS[20] else None,
             )
@@ -57,7 +61,7 @@ def made_rows() -> Iterator[Row]:
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory, emulator: Emulator) -> tuple[Models, BigQueryModels]:
-    """Both engines with the same sixty days, wholly built and tested."""
+    """Both engines with the same sixty days, fully built and tested."""
     found = (
         Models(tmp_path_factory.mktemp("duckdb")),
         BigQueryModels(tmp_path_factory.mktemp("bigquery"), emulator, "both_engines"),
@@ -80,7 +84,7 @@ def test_a_whole_build_of_sixty_days_is_the_same_in_both_engines(engines: tuple[
 
 @pytest.mark.requirement("R27", "R28")
 def test_late_and_repaired_and_emptied_days_are_the_same_in_both_engines(engines: tuple[Models, BigQueryModels]):
-    """Of the emptied days the last ones were all that a capability had: its rows of the dense tables go with them."""
+    """The last emptied days had all rows of a capability, so its rows in the dense tables must disappear."""
     late, first, repaired = DAYS[12], DAYS[30], DAYS[35]
     emptied = [DAYS[38], *DAYS[41:]]
     of_emptied = "in (" + ", ".join(f"date '{day}'" for day in emptied) + ")"
@@ -99,7 +103,7 @@ def test_late_and_repaired_and_emptied_days_are_the_same_in_both_engines(engines
             f"delete from ai_audit_logs where created_at >= timestamp '{DAYS[38]} 00:00:00+00' "
             f"and cast(created_at as date) {of_emptied}"
         )
-        models.build(days=",".join([late, first, repaired, *emptied]), now=NOW, tests=True)
+        models.build(days=",".join([late, first, repaired, *emptied]), now=LATER, tests=True)
         for mart in ("ai_audit_daily", "ai_audit_workspace_counts", "ai_audit_latency_histogram"):
             assert models.query(f"select count(*) from {mart} where date {of_emptied}") == [(0,)]
         for mart in ("ai_audit_capability_stats", "ai_audit_capability_grid"):
@@ -115,7 +119,7 @@ def test_the_unit_tests_of_the_models_pass_on_bigquery(engines: tuple[Models, Bi
 
 
 def assert_same_marts(duckdb: Models, emulated: BigQueryModels) -> None:
-    """Every mart has the same rows in both; numbers may differ by a billionth of themselves."""
+    """Asserts that every mart has the same rows in both engines. Numbers may differ by a relative 1e-9."""
     for mart in MARTS:
         names = [name for (name,) in duckdb.query(f"select column_name from (describe {mart})")]
         grain = [name for name in GRAIN if name in names]

@@ -1,9 +1,12 @@
-"""The registry of capabilities: what is new, and what stays registered."""
+"""The registry of capabilities: what counts as new, and what stays registered."""
 
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, date, datetime
 
+import duckdb
 import pytest
 
+from audit_assets.warehouse.duckdb.maintenance import DuckDBMaintenance
 from audit_assets_tests.models.conftest import Models, Row, rows_of_day
 
 ENTRIES = "select capability, registered_at, registered_silently from ai_audit_capabilities order by capability"
@@ -15,7 +18,7 @@ def instant(hour: int) -> datetime:
 
 @pytest.mark.requirement("R26")
 def test_the_first_load_is_silent_and_what_comes_later_is_new(models: Models):
-    models.rebuild(now="2026-11-05T08:00:00Z")  # nothing there yet: no first load either
+    models.rebuild(now="2026-11-05T08:00:00Z")  # there are no rows yet, so this is not the first load
     models.load(rows_of_day("2026-11-04", 2, capability="chat"))
     models.build(days="2026-11-04", now="2026-11-05T09:00:00Z")
     models.load(
@@ -32,13 +35,13 @@ def test_the_first_load_is_silent_and_what_comes_later_is_new(models: Models):
 
 
 @pytest.mark.requirement("R26")
-def test_history_that_arrives_later_is_no_news(models: Models):
+def test_history_that_arrives_later_is_not_a_new_capability(models: Models):
     models.load(rows_of_day("2026-11-04", 1, capability="chat"))
     models.rebuild(now="2026-11-05T08:00:00Z")
     models.load(
         [
             *rows_of_day("2026-10-01", 1, capability="backfilled"),
-            # A drill brings 28 days of its own; its capability is silent where it has history, and news where not.
+            # A drill's capability is registered silently if it has history (28 days), and as new otherwise.
             *rows_of_day("2026-10-08", 1, capability="drill-1", drill_id="1"),
             *rows_of_day("2026-11-05", 1, capability="drill-2", drill_id="2"),
         ]
@@ -53,8 +56,42 @@ def test_history_that_arrives_later_is_no_news(models: Models):
     ]
 
 
+@pytest.mark.requirement("R39")
+def test_a_drill_with_history_is_not_new_although_a_batch_reads_its_newest_rows_first(models: Models):
+    def register() -> None:
+        with closing(duckdb.connect(str(models.duckdb_path))) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            DuckDBMaintenance(connection).register_drill("drill-1", datetime(2026, 10, 8, 9, tzinfo=UTC), instant(10))
+
+    models.rebuild(now="2026-11-05T08:00:00Z")
+    register()
+    assert models.query(ENTRIES) == [], "the first load registers all silently, also after a drill"
+    models.load(rows_of_day("2026-11-04", 1, capability="chat"))
+    models.build(days="2026-11-04", now="2026-11-05T09:00:00Z")
+    register()
+    models.load(rows_of_day("2026-11-05", 1, capability="drill-1", drill_id="1"))
+    models.build(days="2026-11-05", now="2026-11-05T11:00:00Z")
+    entries = "select environment, capability, first_seen_at, first_seen_date, registered_at, registered_silently"
+    assert models.query(f"{entries} from ai_audit_capabilities where environment = 'sim'") == [
+        ("sim", "drill-1", datetime(2026, 10, 8, 9, tzinfo=UTC), date(2026, 10, 8), instant(10), True)
+    ]
+
+
+@pytest.mark.requirement("R26", "R34")
+def test_a_capability_that_is_registered_late_is_new_however_old_its_first_row(models: Models):
+    """For example after an outage of the sync of 25 hours, or a repair of old days."""
+    models.load([*rows_of_day("2026-10-01", 1, capability="chat"), *rows_of_day("2026-11-05", 1, capability="chat")])
+    models.rebuild(now="2026-11-05T08:00:00Z")
+    models.load([Row("away", "2026-11-04 09:00:00+00", capability="away")])
+    models.load([Row("found", "2026-10-08 09:00:00+00", capability="found")])
+    models.build(days="2026-10-08,2026-11-04", now="2026-11-05T10:00:00Z")
+    assert models.query(ENTRIES) == [
+        ("away", instant(10), False), ("chat", instant(8), True), ("found", instant(10), False),
+    ]  # fmt: skip
+
+
 @pytest.mark.requirement("R26")
-def test_a_capability_whose_rows_went_stays_registered(models: Models):
+def test_a_capability_whose_rows_were_deleted_stays_registered(models: Models):
     models.load(rows_of_day("2026-11-04", 2, capability="chat"))
     models.rebuild(now="2026-11-05T09:00:00Z")
     models.execute("delete from ai_audit_logs")

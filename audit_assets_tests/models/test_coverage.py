@@ -1,4 +1,4 @@
-"""Workspace coverage: captured while a day runs, and never built again when it is over."""
+"""Workspace coverage: captured during a day, and never rebuilt after the day."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -14,7 +14,7 @@ ALL = f"{COVERAGE} order by date"
 
 
 def workspaces(models: Models, last_accessed_at: dict[str, str | None]) -> None:
-    """The workspaces there are now, as a sync would have brought them."""
+    """Sets the current workspaces, as a sync would."""
     models.execute("delete from ai_audit_workspaces")
     for workspace, moment in last_accessed_at.items():
         value = "null" if moment is None else f"'{moment}'"
@@ -33,7 +33,7 @@ def test_the_running_day_follows_each_build_until_it_is_over(models: Models):
     models.build(days="2026-11-05", now="2026-11-05T10:00:00Z", tests=True)
     assert captured(models) == {date(2026, 11, 5): [2, 1, False]}
     models.load([Row("late", "2026-11-05 11:00:00+00", workflow_id="w2")])
-    models.build(days="2026-11-04", now="2026-11-05T23:59:00Z")  # whichever days a build names
+    models.build(days="2026-11-04", now="2026-11-05T23:59:00Z")  # whichever days are built
     assert captured(models) == {date(2026, 11, 5): [2, 1, False]}  # w2's row is not built yet
     models.build(days="2026-11-05", now="2026-11-05T23:59:30Z", tests=True)
     assert captured(models) == {date(2026, 11, 5): [2, 2, False]}
@@ -48,7 +48,7 @@ def test_a_day_that_is_over_stays_through_backfills_repairs_and_full_builds(mode
     models.build(days="2026-11-05", now="2026-11-05T23:59:00Z")
     before = models.query("select * from ai_audit_workspace_coverage")
     last = "select * from ai_audit_workspace_coverage where date = '2026-11-05'"
-    # w1 is gone at the source, w3 is new, and a record of w2 came late; then all records go.
+    # w1 was deleted at the source, w3 is new, and a record of w2 is late; then all records are deleted.
     workspaces(models, {"w2": "2026-11-06 09:00:00+00", "w3": "2026-11-06 09:00:00+00"})
     models.load([Row("late", "2026-11-05 11:00:00+00", workflow_id="w2")])
     models.build(days="2026-11-05,2026-11-06", now="2026-11-06T10:00:00Z", tests=True)
@@ -73,7 +73,7 @@ def test_days_that_no_build_saw_get_one_estimate_and_gaps_are_closed(models: Mod
         date(2026, 11, 5): [2, 2, False],
     }
     assert captured(models) == expected
-    # Nothing ran from the 6th to the 7th. A backfill brings the 1st, which had no record before.
+    # Nothing ran from the 6th to the 7th. A backfill adds the 1st, which had no record before.
     models.load(rows_of_day("2026-11-01", 1, workflow_id="w2"))
     models.build(days="2026-11-01,2026-11-02", now="2026-11-08T12:00:00Z", tests=True)
     expected |= {date(2026, 11, 1): [2, 1, True]}
@@ -81,7 +81,7 @@ def test_days_that_no_build_saw_get_one_estimate_and_gaps_are_closed(models: Mod
     assert captured(models) == expected
 
 
-def test_without_workspaces_nothing_is_told_and_the_first_ones_bring_the_days_before(models: Models):
+def test_without_workspaces_there_is_no_row_and_the_first_ones_bring_the_days_before(models: Models):
     models.load([*rows_of_day("2026-11-04", 1), *rows_of_day("2026-11-05", 1)])
     models.build(days="2026-11-04,2026-11-05", now="2026-11-05T12:00:00Z", tests=True)
     models.build(days="2026-11-05", now="2026-11-05T13:00:00Z", tests=True)
@@ -94,7 +94,7 @@ def test_without_workspaces_nothing_is_told_and_the_first_ones_bring_the_days_be
     assert list(captured(models)) == [date(2026, 11, 4), date(2026, 11, 5)]
 
 
-def test_where_none_is_active_there_is_a_row_without_a_rate(models: Models):
+def test_a_day_without_an_active_workspace_has_a_row_without_a_rate(models: Models):
     workspaces(models, {"w1": "2025-01-01 08:00:00+00"})
     models.build(days="2026-11-05", now="2026-11-05T12:00:00Z", tests=True)
     assert models.query("select * exclude (captured_at) from ai_audit_workspace_coverage") == [

@@ -1,4 +1,4 @@
-"""What the facts of a day say, against figures counted by hand or again in Python."""
+"""Daily facts, compared with figures counted by hand or recounted in Python."""
 
 import random
 from datetime import date
@@ -14,7 +14,7 @@ DAY = "2026-11-04"
 def test_every_unit_test_beside_the_models_passes(models: Models):
     models.rebuild()
     results = models.run("test", "--select", "test_type:unit", days=DAY)
-    assert len(results) == 13
+    assert len(results) == 15
     assert {str(result.status) for result in results} == {"pass"}
 
 
@@ -77,7 +77,7 @@ def test_the_columns_of_ai_audit_daily_are_the_ledgers_in_its_order(models: Mode
 
 
 @pytest.mark.requirement("R25")
-def test_the_error_funnel_tells_status_from_flag_and_loses_no_row(models: Models):
+def test_the_error_funnel_separates_status_from_flag_and_loses_no_row(models: Models):
     cases = [
         ("success", None),
         ("success", False),
@@ -143,7 +143,7 @@ def test_junk_in_any_text_field_neither_breaks_staging_nor_loses_the_row(models:
 
 
 @pytest.mark.requirement("R20", "R21")
-def test_drill_rows_are_no_business(models: Models):
+def test_drill_rows_are_not_counted_as_business(models: Models):
     models.load([*rows_of_day(DAY, 2), Row("d", f"{DAY} 09:00:00+00", capability="drill-1", drill_id="1")])
     models.rebuild(tests=True)
     for table in ("ai_audit_daily", "ai_audit_capability_stats", "ai_audit_workspace_counts"):
@@ -156,10 +156,10 @@ def test_drill_rows_are_no_business(models: Models):
 
 @pytest.mark.requirement("R21")
 def test_a_silent_capability_keeps_rows_of_zero_and_leaves_after_ninety_days(models: Models):
-    models.load([*rows_of_day("2026-07-01", 1, capability="gone"), *rows_of_day("2026-10-01", 1, capability="quiet")])
+    models.load([*rows_of_day("2026-07-01", 1, capability="old"), *rows_of_day("2026-10-01", 1, capability="quiet")])
     models.rebuild()
     spans = "select capability, min(date), max(date), count(*) from ai_audit_capability_stats group by 1 order by 1"
     assert models.query(spans) == [
-        ("gone", date(2026, 7, 1), date(2026, 9, 29), 91),
+        ("old", date(2026, 7, 1), date(2026, 9, 29), 91),
         ("quiet", date(2026, 10, 1), date(2026, 11, 5), 36),
     ]

@@ -1,4 +1,4 @@
-"""What is usual at a step, against figures counted again in Python; time zones, gaps, and counts from outside."""
+"""The expected values of a step, compared with a recount in Python; time zones, gaps, and external counts."""
 
 import random
 from datetime import UTC, date, datetime, timedelta
@@ -11,7 +11,7 @@ import pytest
 
 from audit_assets_tests.models.conftest import Models, Row
 
-# The plain SQL by which the detector's features were worked out; the macro is quicker and narrower.
+# The plain SQL with which the detector's features were developed; the macro is faster and reads fewer rows.
 FEATURES = Path(__file__).with_name("features.sql")
 ZONE = ZoneInfo("America/Los_Angeles")
 STEP = timedelta(minutes=15)
@@ -24,7 +24,7 @@ COLUMNS = (
 def counted_again(
     counts: dict[datetime, int], last: datetime, zone: ZoneInfo = ZONE
 ) -> dict[datetime, tuple[Any, ...]]:
-    """The columns of one series by step, from its counts (UTC step to calls), by definition and without hurry."""
+    """The columns of one series by step, from its counts (calls by UTC step), computed directly from the definition."""
     steps = [min(counts) + STEP * n for n in range(int((last - min(counts)) / STEP) + 1)]
     clocks = {step: step.astimezone(zone) for step in steps}
     totals: dict[date, int] = {}
@@ -72,7 +72,7 @@ def assert_same(got: dict[datetime, tuple[Any, ...]], expected: dict[datetime, t
 
 
 def calls(first: datetime, days: int, seed: int, of: str, **fields: Any) -> tuple[list[Row], dict[datetime, int]]:
-    """Calls by chance over so many days from `first`, more by day than by night, as rows and as counts per step."""
+    """Random calls over `days` days from `first`, more by day than by night, as rows and as counts per step."""
     generator = random.Random(seed)
     rows: list[Row] = []
     counts: dict[datetime, int] = {}
@@ -94,7 +94,7 @@ def added(*series: dict[datetime, int]) -> dict[datetime, int]:
 
 @pytest.mark.requirement("R23b")
 def test_expectations_are_those_counted_again_in_python(models: Models):
-    # Across the clock change of 2026-11-01; `chat` begins later, and is silent for two days at the end.
+    # Across the clock change of 2026-11-01. `chat` starts later, and is silent for two days at the end.
     first = datetime(2026, 10, 1, 9, 15, tzinfo=UTC)
     whole, counts = calls(first, 36, 1, "summarise")
     later, counts_later = calls(first + timedelta(days=20), 14, 2, "chat")
@@ -122,7 +122,7 @@ def test_expectations_are_those_counted_again_in_python(models: Models):
 
 
 @pytest.mark.requirement("R23b", "R28")
-def test_a_silence_is_reckoned_from_its_beginning_also_where_that_is_not_read_again(models: Models):
+def test_a_silence_is_measured_from_its_beginning_also_where_that_is_not_read_again(models: Models):
     rows, counts = calls(datetime(2026, 7, 1, 8, 0, tzinfo=UTC), 20, 4, "summarise")
     models.load(rows)
     models.rebuild(now="2026-09-10T06:00:00Z")
@@ -140,8 +140,8 @@ def test_a_silence_is_reckoned_from_its_beginning_also_where_that_is_not_read_ag
 @pytest.mark.parametrize(
     ("day", "hours", "steps_at_two"),
     [
-        pytest.param("2026-03-08", 23, 0, id="the hour from two is left out"),
-        pytest.param("2026-11-01", 25, 1, id="the hour from one comes twice"),
+        pytest.param("2026-03-08", 23, 0, id="the hour from two is skipped"),
+        pytest.param("2026-11-01", 25, 1, id="the hour from one occurs twice"),
     ],
 )
 def test_a_day_of_23_or_25_hours_is_compared_by_its_clocks(models: Models, day: str, hours: int, steps_at_two: int):

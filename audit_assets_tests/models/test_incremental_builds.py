@@ -1,4 +1,4 @@
-"""Builds by day: whatever the order in which rows and days arrive, the tables are those of one full build."""
+"""Incremental builds: for any order of rows and days, the tables equal those of one full build."""
 
 import json
 import random
@@ -20,6 +20,8 @@ PARTITIONED = (
     "ai_audit_workspace_stats",
     "ai_audit_latency_histogram",
     "ai_audit_error_funnel",
+    "ai_audit_data_quality",
+    "ai_audit_status_words",
 )
 
 
@@ -40,8 +42,8 @@ def test_days_built_one_by_one_in_any_order_make_the_tables_of_one_build(models:
     generator = random.Random(28)
     days = [str(date(2026, 10, 25) + timedelta(days=n)) for n in range(8)]
     models.rebuild(now="2026-10-25T00:10:00Z")
-    for day in generator.sample(days, len(days)):
-        # Capabilities begin on different days and are silent on some.
+    for minute, day in enumerate(generator.sample(days, len(days))):
+        # Capabilities start on different days and are silent on some.
         models.load(
             [
                 Row(
@@ -50,14 +52,15 @@ def test_days_built_one_by_one_in_any_order_make_the_tables_of_one_build(models:
                     workflow_id=generator.choice([None, "w1", "w2", "w3"]),
                     capability=generator.choice(["a", "b", "c", None]),
                     provider=generator.choice(["openai", "anthropic", "stub", None]),
-                    status=generator.choice(["success", "failed", "pending", None]),
+                    status=generator.choice(["success", "failed", "pending", "banana", None]),
+                    completion_id=generator.choice(["c1", "c2", "c3", None]),
                     error_flag=generator.choice([None, False, True]),
                     duration_ms=generator.choice(["120", "1500.5", "junk", None]),
                 )
                 for n in range(generator.choice([0, 1, 6]))
             ]
         )
-        models.build(days=day, now="2026-11-05T12:07:00Z", tests=day == days[0])
+        models.build(days=day, now=f"2026-11-05T12:{minute:02}:00Z", tests=day == days[0])
     assert_as_after_a_rebuild(models, now="2026-11-05T12:07:00Z")
 
 
@@ -77,12 +80,12 @@ def test_late_rows_reach_the_days_and_windows_after_them(models: Models):
     models.rebuild()
     late = [Row("late", "2026-10-20 23:59:59+00"), Row("late-other", "2026-11-02 08:00:00+00", capability="other")]
     models.load(late)
-    models.build(days="2026-10-20,2026-11-02", tests=True)
+    models.build(days="2026-10-20,2026-11-02", tests=True, now="2026-11-05T12:08:00Z")
     first_days = "select capability, min(date) from ai_audit_capability_stats group by 1 order by 1"
     assert models.query(first_days) == [("other", date(2026, 11, 2)), ("summarise", date(2026, 10, 20))]
     registry = "select capability, first_seen_date, registered_silently from ai_audit_capabilities order by 1"
     assert models.query(registry) == [
-        ("other", date(2026, 11, 2), True),
+        ("other", date(2026, 11, 2), False),  # late rows count as new too
         ("summarise", date(2026, 10, 20), True),
     ]
     assert_as_after_a_rebuild(models, now="2026-11-05T12:07:00Z")
@@ -106,7 +109,7 @@ def test_a_day_that_lost_its_rows_is_empty(models: Models):
 def test_days_on_which_nothing_was_synced_become_rows_of_zero(models: Models):
     models.load(rows_of_day("2026-10-30", 3))
     models.rebuild(now="2026-10-30T12:00:00Z")
-    # Nothing arrived over the weekend, no build named those days.
+    # Nothing arrived over the weekend, and no build covered those days.
     models.load(rows_of_day("2026-11-02", 3))
     models.build(days="2026-11-02", now="2026-11-02T12:00:00Z")
     counts = "select date, interaction_count from ai_audit_capability_stats order by date"
@@ -115,7 +118,7 @@ def test_days_on_which_nothing_was_synced_become_rows_of_zero(models: Models):
 
 
 @pytest.mark.requirement("R28")
-def test_a_build_without_days_says_what_to_set(models: Models):
+def test_a_build_without_days_names_the_variable_to_set(models: Models):
     with pytest.raises(BuildFailedError, match="AI_AUDIT_BUILD_DAYS is not set: name the UTC days"):
         models.run("run", "--select", "ai_audit_daily")
     with pytest.raises(BuildFailedError, match="'tomorrow' is not a day"):
@@ -141,3 +144,21 @@ def test_a_raw_row_the_models_miss_fails_the_build(models: Models):
     models.load(rows_of_day("2026-11-04", 4))
     with pytest.raises(BuildFailedError, match="every_raw_row_is_in_ai_audit_daily"):
         models.run("test", "--select", "every_raw_row_is_in_ai_audit_daily", days="2026-11-04")
+
+
+@pytest.mark.requirement("R28")
+def test_a_table_of_an_earlier_version_is_made_anew_from_the_whole_history(models: Models):
+    models.load(
+        [
+            *rows_of_day("2026-11-01", 2, workflow_id=None),
+            *rows_of_day("2026-11-01", 1, workflow_id="unassigned", capability="chat"),
+            *rows_of_day("2026-11-05", 1),
+        ]
+    )
+    models.rebuild()
+    expected = tables(models)
+    for table in ("ai_audit_workspace_counts", "ai_audit_workspace_stats"):
+        models.execute(f"alter table {table} drop column is_unassigned")
+        models.execute(f"update {table} set workspace_id = 'unassigned' where date = '2026-11-01'")
+    models.build(days="2026-11-05", tests=True)
+    assert tables(models) == expected

@@ -1,4 +1,4 @@
-"""Filters over the countable tables give what a recount from the raw rows gives."""
+"""Filters over the tables of counts give the same figures as a recount of raw rows."""
 
 import math
 import random
@@ -58,8 +58,8 @@ def test_any_filter_recounts_workspaces_errors_and_percentiles_from_raw(models: 
         failed = [row for row in kept if row.error_flag or row.status == "failed"]
         succeeded = [row for row in kept if row.status == "success" and not row.error_flag]
         counts = models.query(
-            "select count(distinct nullif(workspace_id, 'unassigned')), sum(interaction_count), sum(error_count), "
-            f"sum(success_count) from ai_audit_workspace_counts where {condition}"
+            "select count(distinct case when not is_unassigned then workspace_id end), sum(interaction_count), "
+            f"sum(error_count), sum(success_count) from ai_audit_workspace_counts where {condition}"
         )
         workspaces = {row.workflow_id for row in kept} - {None}
         assert counts == [(len(workspaces), len(kept), len(failed), len(succeeded))]
@@ -78,12 +78,12 @@ def test_any_filter_recounts_workspaces_errors_and_percentiles_from_raw(models: 
 
 
 def estimated(histogram: list[tuple[float, int]], position: int) -> float:
-    """The middle of the bucket that holds the position-th latency: 2 × upper / 2.02 is at most 1 % off."""
+    """The middle of the bucket with the position-th latency: 2 × upper / 2.02 is at most 1 % off."""
     for upper, count in histogram:
         position -= count
         if position <= 0:
             return 2 * upper / 2.02
-    raise AssertionError("the histogram holds fewer latencies than that")
+    raise AssertionError("the histogram has fewer latencies")
 
 
 @pytest.mark.requirement("R22")

@@ -1,12 +1,12 @@
-"""Why the days of a build are replaced by a macro of our own: dbt's microbatch leaves the rows of an emptied day."""
+"""Why the project has its own macro to replace the days of a build: dbt's microbatch keeps rows of an emptied day."""
 
 from pathlib import Path
 
 import pytest
 
-from audit_assets_tests.emulator.running import Emulator
 from audit_assets_tests.models.bigquery import BigQueryModels
 from audit_assets_tests.models.conftest import DBT_FOLDER
+from tools.emulator.running import Emulator
 
 PROJECT = """
 name: stock
@@ -47,5 +47,5 @@ def test_the_stock_microbatch_leaves_the_rows_of_an_emptied_day(tmp_path: Path, 
 
     assert models.query("select cast(date as string), event_count from days order by date") == [
         ("2026-11-01", 1),
-        ("2026-11-02", 1),  # of which no event is left
+        ("2026-11-02", 1),  # although no event of that day is left
     ]

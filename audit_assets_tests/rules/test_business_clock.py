@@ -1,4 +1,4 @@
-"""The business clock: weekends, holidays, summer time, and the two forms against a count minute by minute."""
+"""The business clock: weekends, holidays, summer time, and both forms against a reference count by minute."""
 
 import time
 from collections.abc import Sequence
@@ -11,13 +11,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from audit_assets.rules.business_clock import (
+    WEEKDAYS,
+    BusinessCalendar,
     business_minutes,
     business_minutes_between,
     is_open,
     next_opening,
-    open_stretches,
+    open_intervals,
+    read_calendar,
 )
-from audit_assets.rules.calendar import WEEKDAYS, BusinessCalendar, read_calendar
 from audit_assets.settings import PROJECT_ROOT
 
 pytestmark = pytest.mark.requirement("R32")
@@ -27,7 +29,7 @@ PACIFIC = ZoneInfo("America/Los_Angeles")
 INSTANT = pl.Datetime("us", "UTC")
 MINUTE = timedelta(minutes=1)
 
-# Days around which these zones move their clocks: by an hour at night, at midnight, by half an hour, in the south.
+# Days near a clock change of these zones: by an hour at night, at midnight, by half an hour, in the south.
 CHANGES = {
     "America/Los_Angeles": (date(2026, 3, 8), date(2026, 11, 1)),
     "Europe/Berlin": (date(2026, 3, 29), date(2026, 10, 25)),
@@ -39,7 +41,7 @@ CHANGES = {
 
 
 def pacific(text: str) -> datetime:
-    """A time on the wall in Los Angeles, as an instant in UTC."""
+    """A local time in Los Angeles as UTC."""
     return datetime.fromisoformat(text).replace(tzinfo=PACIFIC).astimezone(UTC)
 
 
@@ -62,7 +64,7 @@ def hours(
 
 
 def minutes(start: str, end: str, calendar: BusinessCalendar = CALENDAR) -> float:
-    """Between two times on the wall in Los Angeles, by both forms."""
+    """Business minutes between two local times in Los Angeles; asserts that both forms agree."""
     scalar = business_minutes_between(calendar, pacific(start), pacific(end))
     assert vectorised(calendar, [(pacific(start), pacific(end))]) == [scalar]
     return scalar
@@ -93,7 +95,7 @@ def test_nights_weekends_and_holidays_have_no_business_minutes():
     assert minutes("2026-11-25 19:00", "2026-11-27 08:00") == 0
 
 
-def test_an_evening_in_los_angeles_belongs_to_its_own_day_though_it_is_tomorrow_in_utc():
+def test_an_evening_in_los_angeles_counts_for_the_local_day_not_the_utc_day():
     assert is_open(CALENDAR, datetime(2026, 11, 14, 2, 59, tzinfo=UTC))  # Friday 18:59
     assert not is_open(CALENDAR, datetime(2026, 11, 16, 2, 59, tzinfo=UTC))  # Sunday 18:59
 
@@ -113,7 +115,7 @@ def test_fractions_of_a_minute_count():
     assert minutes("2026-11-17 18:59:30", "2026-11-18 08:00:15") == 0.75
 
 
-def test_there_is_no_time_from_later_to_earlier():
+def test_business_minutes_are_zero_when_the_end_is_before_the_start():
     assert minutes("2026-11-17 10:00", "2026-11-17 10:00") == 0
     assert minutes("2026-11-17 10:00", "2026-11-16 10:00") == 0
 
@@ -164,7 +166,7 @@ def test_the_next_opening_is_found_behind_any_number_of_holidays():
     assert next_opening(calendar, pacific("2026-11-01 00:00")) == pacific("2026-12-16 08:00")
 
 
-def test_a_time_without_a_zone_is_refused():
+def test_a_time_without_a_zone_is_rejected():
     naive, zoned = datetime(2026, 11, 17, 12), datetime(2026, 11, 17, 12, tzinfo=UTC)  # noqa: DTZ001
     for start, end in ((naive, zoned), (zoned, naive)):
         with pytest.raises(ValueError, match="has no time zone; give it in UTC"):
@@ -172,7 +174,7 @@ def test_a_time_without_a_zone_is_refused():
     for question in (is_open, next_opening):
         with pytest.raises(ValueError, match="at has no time zone"):
             question(CALENDAR, naive)
-    with pytest.raises(ValueError, match="where times with their zone are expected"):
+    with pytest.raises(ValueError, match="but times with a time zone are expected"):
         business_minutes(CALENDAR, pl.Series([naive]), pl.Series([naive]))
 
 
@@ -185,7 +187,7 @@ def test_instants_may_come_in_any_zone_and_unit():
     assert business_minutes(CALENDAR, starts, pl.Series([end], dtype=INSTANT)).to_list() == [120]
 
 
-def test_what_is_not_known_stays_unknown_in_the_vectorised_form():
+def test_null_inputs_stay_null_in_the_vectorized_form():
     at = pacific("2026-11-17 12:00")
     later = at + 5 * MINUTE
     assert vectorised(CALENDAR, [(at, later), (None, at), (at, None), (None, None)]) == [5, None, None, None]
@@ -194,9 +196,9 @@ def test_what_is_not_known_stays_unknown_in_the_vectorised_form():
     assert vectorised(CALENDAR, []) == []
 
 
-def test_series_of_different_lengths_are_no_pairs():
+def test_series_of_different_lengths_are_rejected():
     at = pl.Series([pacific("2026-11-17 12:00")], dtype=INSTANT)
-    with pytest.raises(ValueError, match="1 starts and 2 ends are no pairs"):
+    with pytest.raises(ValueError, match="1 starts and 2 ends do not have the same length"):
         business_minutes(CALENDAR, at, at.extend_constant(None, 1))
 
 
@@ -206,12 +208,12 @@ def test_half_a_million_pairs_take_seconds():
     ends = starts.dt.offset_by("3d")
     begun = time.monotonic()
     answer = business_minutes(CALENDAR, starts, ends)
-    assert time.monotonic() - begun < 5  # pair by pair it is half a minute
+    assert time.monotonic() - begun < 5  # the scalar form takes half a minute
     assert answer[1000] == business_minutes_between(CALENDAR, starts[1000], ends[1000])
 
 
 def counted(calendar: BusinessCalendar, closed: Sequence[date], start: datetime, end: datetime) -> int:
-    """Minutes of work, by a look at the wall in each."""
+    """Reference: counts the minutes whose local time is within business hours."""
     zone = ZoneInfo(calendar.timezone)
     opens, closes = calendar.opens // MINUTE, calendar.closes // MINUTE
     found = 0
@@ -224,7 +226,7 @@ def counted(calendar: BusinessCalendar, closed: Sequence[date], start: datetime,
 
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[BusinessCalendar, list[date], datetime, datetime]:
-    """A calendar, its holidays and a span of up to four days near a day on which its clocks move."""
+    """A calendar, its holidays and a span of up to four days near a clock change."""
     zone = draw(st.sampled_from(sorted(CHANGES)))
     near = draw(st.sampled_from(CHANGES[zone]))
     opens, closes = sorted(draw(st.lists(st.integers(0, 24 * 60), min_size=2, max_size=2, unique=True)))
@@ -250,7 +252,7 @@ def test_both_forms_are_what_a_count_of_every_minute_gives(
     for calendar, closed, start, end in drawn:
         count = counted(calendar, closed, start, end)
         assert business_minutes_between(calendar, start, end) == count
-        # A wider pair beside it, so that the table of openings is a longer one.
+        # A second, wider pair makes the table of openings longer.
         wider = (start - timedelta(days=9), end + timedelta(days=9))
         assert vectorised(calendar, [(start, end), wider])[0] == count
 
@@ -272,12 +274,12 @@ def test_both_forms_agree_to_the_microsecond(
 
 @settings(max_examples=100, deadline=None)
 @given(situations())
-def test_people_are_at_work_in_the_stretches_and_not_between_them(
+def test_is_open_agrees_with_the_open_intervals(
     drawn: tuple[BusinessCalendar, list[date], datetime, datetime],
 ):
     calendar, _, start, end = drawn
     before = start
-    for opens, closes in open_stretches(calendar, start, end):
+    for opens, closes in open_intervals(calendar, start, end):
         assert before < opens < closes <= end or opens == before == start
         assert next_opening(calendar, before) == opens
         assert is_open(calendar, opens)

@@ -1,4 +1,4 @@
-"""The calendar of business hours: the file that comes along, and what is told of one that cannot be used."""
+"""The calendar of business hours: the shipped file, and the errors of an invalid one."""
 
 from collections import Counter
 from datetime import date, timedelta
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit_assets.rules.calendar import CalendarError, parse_calendar, read_calendar
+from audit_assets.rules.business_clock import CalendarError, parse_calendar, read_calendar
 from audit_assets.settings import PROJECT_ROOT
 
 pytestmark = pytest.mark.requirement("R32")
@@ -32,8 +32,8 @@ def changed(old: str, new: str) -> bytes:
     return PLAIN.replace(old, new).encode()
 
 
-def told(content: bytes) -> list[str]:
-    """What is said of a calendar that holds `content`; empty where it can be used."""
+def problems_of(content: bytes) -> list[str]:
+    """The problems of a calendar with `content`; empty if it is valid."""
     try:
         parse_calendar(content)
     except CalendarError as error:
@@ -47,15 +47,15 @@ def test_work_is_from_eight_to_seven_pacific_time_on_weekdays():
     assert (calendar.opens, calendar.closes) == (timedelta(hours=8), timedelta(hours=19))
 
 
-def test_the_holidays_that_come_along_are_eleven_a_year_and_kept_on_weekdays():
+def test_the_shipped_holidays_are_eleven_per_year_and_on_weekdays():
     calendar = read_calendar(SHIPPED)
-    # New Year's Day of 2028 falls on a Saturday, so that it is kept in 2027.
+    # New Year's Day of 2028 falls on a Saturday, so it is observed in 2027.
     assert Counter(holiday.date.year for holiday in calendar.holidays) == {2026: 11, 2027: 12}
     assert [holiday for holiday in calendar.holidays if holiday.date.weekday() > 4] == []
 
 
 @pytest.mark.parametrize("year", [2026, 2027])
-def test_the_holidays_that_come_along_are_the_federal_ones(year: int):
+def test_the_shipped_holidays_are_the_federal_ones(year: int):
     def nth(month: int, weekday: int, number: int) -> date:
         """The `number`th such weekday of the month; -1 is the last."""
         days = [date(year, month, 1) + timedelta(days=day) for day in range(31)]
@@ -87,41 +87,45 @@ def test_a_calendar_without_holidays_and_with_whole_days_loads():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (
             "America/Los_Angeles",
             "America/Los_Angles",
-            "1: timezone: 'America/Los_Angles' is no IANA time zone, such as",
+            "1: timezone: 'America/Los_Angles' is not an IANA time zone; write one such as",
         ),
-        ("America/Los_Angeles", "America", "1: timezone: 'America' is no IANA time zone, such as America/Los_Angeles"),
+        (
+            "America/Los_Angeles",
+            "America",
+            "1: timezone: 'America' is not an IANA time zone; write one such as America/Los_Angeles",
+        ),
         ("timezone:", "timezon:", "1: timezon: unknown field; did you mean timezone?"),
         ("wed", "wednesday", "2: days.2: 'wednesday' is not mon, tue, wed, thu, fri, sat or sun"),
         ("wed", "Wed", "2: days.2: 'Wed' is not mon, tue, wed, thu, fri, sat or sun; did you mean wed?"),
-        ("wed", "tue", "2: days.2: tue stands twice; remove one"),
-        ("[mon, tue, wed, thu, fri]", "[]", "2: days: [] is not usable"),
-        ("[mon, tue, wed, thu, fri]", "mon", "2: days: 'mon' is not usable"),
-        ('"08:00"', '"8:00"', "3: opens: '8:00' is no time of day; write hours and minutes in quotes, such as"),
-        ('"08:00"', '"08:60"', "3: opens: '08:60' is no time of day"),
-        ('"08:00"', "null", "3: opens: None is no time of day"),
+        ("wed", "tue", "2: days.2: tue is listed twice; remove one"),
+        ("[mon, tue, wed, thu, fri]", "[]", "2: days: [] is not valid"),
+        ("[mon, tue, wed, thu, fri]", "mon", "2: days: 'mon' is not valid"),
+        ('"08:00"', '"8:00"', "3: opens: '8:00' is not a time of day; write hours and minutes in quotes, such as"),
+        ('"08:00"', '"08:60"', "3: opens: '08:60' is not a time of day"),
+        ('"08:00"', "null", "3: opens: None is not a time of day"),
         ('"19:00"', "19:00", '4: closes: is read as a number; write the time in quotes, such as "19:00"'),
-        ('"19:00"', '"24:01"', "4: closes: '24:01' is no time of day"),
+        ('"19:00"', '"24:01"', "4: closes: '24:01' is not a time of day"),
         (
             '"19:00"',
             '"07:30"',
-            "4: closes: 07:30 is not after opens (08:00); hours lie within one day, 24:00 is its end",
+            "4: closes: 07:30 is not after opens (08:00); business hours are within one day, and 24:00 is its end",
         ),
         ('"19:00"', '"08:00"', "4: closes: 08:00 is not after opens (08:00)"),
-        ('closes: "19:00"\n', "", "1: closes: is missing: the time of day at which work ends, in quotes:"),
+        ('closes: "19:00"\n', "", "1: closes: is missing: the time of day at which business hours end, in quotes:"),
         ("2026-11-26", "2026-11-31", "6: holidays.0.date: cannot read '2026-11-31' as timestamp"),
-        ("2026-11-26", "20261126", "6: holidays.0.date: '20261126' is no date; write it as 2026-11-26"),
-        ("2026-11-26", '"20261126"', "6: holidays.0.date: '20261126' is no date; write it as 2026-11-26"),
+        ("2026-11-26", "20261126", "6: holidays.0.date: '20261126' is not a date; write it as 2026-11-26"),
+        ("2026-11-26", '"20261126"', "6: holidays.0.date: '20261126' is not a date; write it as 2026-11-26"),
         ("2026-11-26", '"2026-11-31"', "6: holidays.0.date: "),
-        ("2026-11-26", "2026-11-26 09:00:00", "6: holidays.0.date: '2026-11-26 09:00:00' is no date"),
-        ("2026-12-25", "2026-11-26", "7: holidays.1.date: 2026-11-26 stands twice; remove one"),
-        ("    name: Christmas Day\n", "", "7: holidays.1.name: is missing: what day it is, such as Thanksgiving Day"),
+        ("2026-11-26", "2026-11-26 09:00:00", "6: holidays.0.date: '2026-11-26 09:00:00' is not a date"),
+        ("2026-12-25", "2026-11-26", "7: holidays.1.date: 2026-11-26 is listed twice; remove one"),
+        ("    name: Christmas Day\n", "", "7: holidays.1.name: is missing: the holiday's name"),
         ("    name:", "    nam:", "8: holidays.1.nam: unknown field; did you mean name?"),
-        ("    name: Christmas Day", "    name: 25", "8: holidays.1.name: 25 is not usable"),
+        ("    name: Christmas Day", "    name: 25", "8: holidays.1.name: 25 is not valid"),
         (
             "{date: 2026-11-26, name: Thanksgiving Day}",
             "2026-11-26",
@@ -130,14 +134,14 @@ def test_a_calendar_without_holidays_and_with_whole_days_loads():
         ("fri]", "fri", "3: is not YAML"),
     ],
 )
-def test_a_mistake_is_told_with_its_line_field_and_mend_and_only_once(old: str, new: str, said: str):
-    (line,) = told(changed(old, new))
-    assert line.startswith(f"calendar.yaml:{said}")
+def test_an_error_names_its_line_field_and_fix_and_is_reported_once(old: str, new: str, message: str):
+    (line,) = problems_of(changed(old, new))
+    assert line.startswith(f"calendar.yaml:{message}")
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines():
+def test_all_errors_are_reported_together_in_line_order():
     content = changed("wed", "wensday").replace(b'"19:00"', b"19:00").replace(b"2026-12-25", b"soon")
-    assert [line.split(": ")[:2] for line in told(content)] == [
+    assert [line.split(": ")[:2] for line in problems_of(content)] == [
         ["calendar.yaml:2", "days.2"],
         ["calendar.yaml:4", "closes"],
         ["calendar.yaml:7", "holidays.1.date"],
@@ -148,11 +152,11 @@ def test_a_calendar_that_cannot_be_read_names_the_file_and_why(tmp_path: Path):
     with pytest.raises(CalendarError, match=r"^none\.yaml:1: cannot be read: No such file or directory"):
         read_calendar(tmp_path / "none.yaml")
     (tmp_path / "hours.yaml").write_text("soon", encoding="utf-8")
-    with pytest.raises(CalendarError, match=r"^hours\.yaml:1: holds no fields"):
+    with pytest.raises(CalendarError, match=r"^hours\.yaml:1: has no fields"):
         read_calendar(tmp_path / "hours.yaml")
 
 
-def test_the_message_of_a_calendar_that_cannot_be_used_is_its_mistakes_a_line_each():
+def test_the_message_of_an_invalid_calendar_lists_one_error_per_line():
     with pytest.raises(CalendarError) as error:
         parse_calendar(b"days: 1\nopens: 1\n", "hours.yaml")
     lines = str(error.value).splitlines()
@@ -167,6 +171,6 @@ def test_a_calendar_cannot_be_changed_after_loading():
 
 @settings(deadline=None)
 @given(st.integers(0, len(PLAIN) - 1), st.integers(0, 8), st.text("[]{}:-\"' \n0a,#", max_size=3))
-def test_whatever_is_typed_into_the_file_it_loads_or_says_where_it_is_wrong(at: int, gone: int, typed: str):
-    for line in told((PLAIN[:at] + typed + PLAIN[at + gone :]).encode()):
+def test_any_edit_of_the_file_loads_or_reports_an_error_with_its_line(at: int, removed: int, typed: str):
+    for line in problems_of((PLAIN[:at] + typed + PLAIN[at + removed :]).encode()):
         assert line.startswith("calendar.yaml:")

@@ -1,4 +1,4 @@
-"""`audit rules check` and `list`: the shipped files, and what is found in bad ones."""
+"""`audit rules check` and `list`: the shipped files, and the problems of invalid ones."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from audit_assets.rules.check_files import RulesReport, check_rule_files, list_rules, runbook_anchors
 from audit_assets.rules.routing import read_routing
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets_tests.rules.made import PLAIN, SHIPPED, shipped, shipped_rules, written
+from audit_assets_tests.rules.factories import PLAIN, SHIPPED, shipped, shipped_rules, written
 
 pytestmark = pytest.mark.requirement("R37")
 
@@ -25,15 +25,13 @@ def test_the_shipped_rules_do_what_their_examples_say():
 
 
 @pytest.mark.requirement("R38")
-def test_a_rule_that_wakes_someone_must_say_how_often_it_would_have(tmp_path: Path):
+def test_a_rule_that_pages_must_have_a_backtest(tmp_path: Path):
     written(tmp_path, PLAIN.replace("[ops]", "[on_call]"))
     (problem,) = checked(tmp_path).problems
-    assert str(problem).startswith(
-        "volume_spike.yaml:22: routes: wakes someone, and nobody knows how often; run `audit"
-    )
+    assert str(problem).startswith("volume_spike.yaml:22: routes: pages, but has no backtest; run `audit")
 
 
-def test_a_route_nobody_has_is_told_with_what_may_be_meant(tmp_path: Path):
+def test_an_unknown_route_is_reported_with_a_suggestion(tmp_path: Path):
     written(tmp_path, PLAIN.replace("[ops]", "[opps]"))
     (problem,) = checked(tmp_path).problems
     assert problem.message == "opps: no such route in routing.yaml; did you mean ops?"
@@ -44,6 +42,8 @@ def test_every_rule_that_alerting_names_is_there():
     named = {
         "volume_spike", "volume_drop", "total_volume_spike", "total_volume_drop", "no_recent_logs", "error_surge",
         "total_error_surge", "new_capability", "unknown_status", "freshness_slo", "sync_failed", "long_transaction",
+        "removal_held", "check_failed", "run_failed", "capability_cardinality",
+        "rows_differ", "repair_overdue", "source_clock_skew", "source_clock_wrong", "source_replica_lag",
     }  # fmt: skip
     assert set(shipped_rules().ids) == named
     assert shipped_rules().problems == ()
@@ -60,7 +60,7 @@ def test_every_rule_that_alerting_names_is_there():
         ("error_surge", "error_rate_15m > 0.05"),
     ],
 )
-def test_the_playbooks_form_is_one_line_away(rule_id: str, literal: str):
+def test_judge_by_switches_a_rule_to_the_playbooks_literal_form(rule_id: str, literal: str):
     rule = shipped(rule_id)
     assert rule.literal is not None
     assert rule.literal.fires_when == literal
@@ -72,12 +72,12 @@ def test_a_spike_has_the_playbooks_name_and_colour():
     assert (shipped("volume_spike").title, shipped("volume_spike").colour) == ("AI Copilot Audit Spike", "#7C3AED")
 
 
-def test_an_example_that_does_not_hold_is_told_at_its_line(tmp_path: Path):
+def test_a_failing_example_is_reported_at_its_line(tmp_path: Path):
     written(tmp_path, PLAIN.replace("1.75 *", "2.5 *").replace("175, median_14d: 100", "175, median_14d: 10"))
     report = checked(tmp_path)
     assert [str(problem) for problem in report.problems] == [
-        "volume_spike.yaml:18: examples.fires.0: does not fire; mend the row, or the condition",
-        "volume_spike.yaml:20: examples.does_not_fire.0: fires; mend the row, or the condition",
+        "volume_spike.yaml:18: examples.fires.0: does not fire; fix the row or the condition",
+        "volume_spike.yaml:20: examples.does_not_fire.0: fires; fix the row or the condition",
     ]
 
 
@@ -100,7 +100,7 @@ def test_an_empty_folder_is_a_problem_since_nothing_is_watched(tmp_path: Path):
     assert "nothing is watched" in problem.message
 
 
-def test_a_rule_without_its_runbook_section_is_told(tmp_path: Path):
+def test_a_rule_without_a_runbook_section_is_reported(tmp_path: Path):
     rules = tmp_path / "rules"
     rules.mkdir()
     written(rules, PLAIN)
@@ -109,7 +109,7 @@ def test_a_rule_without_its_runbook_section_is_told(tmp_path: Path):
     assert checked(rules, page).ok
     page.write_text("# Ingestion\nvolume_spike is not a heading here\n")
     assert [str(problem) for problem in checked(rules, page).problems] == [
-        "volume_spike.yaml:15: runbook: volume_spike is no heading of INGESTION_WORKFLOW.md; write its section"
+        "volume_spike.yaml:15: runbook: volume_spike is not a heading of INGESTION_WORKFLOW.md; add its section"
     ]
 
 
@@ -118,7 +118,7 @@ def test_anchors_are_made_as_github_makes_them():
     assert runbook_anchors(text) == {"incident-response", "ai-audit-incidents", "volume_spike"}
 
 
-def test_the_list_names_every_file_broken_ones_with_their_error(tmp_path: Path):
+def test_the_list_contains_every_file_and_the_error_of_broken_ones(tmp_path: Path):
     written(tmp_path, PLAIN)
     written(tmp_path, "id: [", "a.yaml")
     broken, fine = list_rules(tmp_path)

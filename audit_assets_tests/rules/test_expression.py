@@ -1,4 +1,4 @@
-"""The rule language: what it refuses, with which words, and that nothing it accepts is true by accident."""
+"""The rule language: what it rejects, with which message, and that accepted expressions mean what they say."""
 
 from collections.abc import Mapping
 
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit_assets.rules.expression import ExpressionError, condition, figure
+from audit_assets.rules.evaluate import example_rows
+from audit_assets.rules.expression import ExpressionError, compile_condition, compile_figure
 from audit_assets.rules.facts import TABLES
-from audit_assets.rules.rows import example_rows
 
 DAYS = "ai_audit_capability_anomalies"
 GRID = "ai_audit_capability_grid"
@@ -17,21 +17,21 @@ GRID = "ai_audit_capability_grid"
 pytestmark = pytest.mark.requirement("R37")
 
 
-def refusal(text: str, watch: str = GRID) -> str:
+def error_of(text: str, watch: str = GRID) -> str:
     with pytest.raises(ExpressionError) as raised:
-        condition(text, watch)
+        compile_condition(text, watch)
     return str(raised.value)
 
 
 def answer(text: str, watch: str = GRID, **row: float | str | None) -> bool | None:
-    return example_rows(TABLES[watch], row).select(condition(text, watch).polars).item()
+    return example_rows(TABLES[watch], row).select(compile_condition(text, watch).polars).item()
 
 
-def test_zero_by_zero_is_not_above_anything():
+def test_zero_divided_by_zero_does_not_fire():
     assert answer("error_count / success_count > 0.05", error_count=0, success_count=0) is None
 
 
-def test_something_by_zero_is_not_judged():
+def test_division_by_zero_cannot_be_judged():
     assert answer("error_count / success_count > 0.05", error_count=7, success_count=0) is None
     assert answer("error_count % success_count > 0", error_count=7, success_count=0) is None
 
@@ -62,64 +62,64 @@ def test_a_share_equal_to_the_threshold_is_not_above_it():
 
 
 @pytest.mark.parametrize("text", ["sum(error_count) > 1", "MAX(error_count) > 1", "count(error_count) > 1"])
-def test_an_aggregate_is_refused_since_it_would_look_at_all_rows(text: str):
-    assert "looks at many rows; a condition sees one row" in refusal(text)
+def test_an_aggregate_is_rejected_because_it_reads_all_rows(text: str):
+    assert "reads several rows; a condition sees one row" in error_of(text)
 
 
 @pytest.mark.parametrize(
     "text", ["lag(error_count) > 1", "error_count over (partition by capability) > 1", "rank(error_count) > 1"]
 )
-def test_a_window_function_is_refused(text: str):
-    assert "looks at many rows" in refusal(text)
+def test_a_window_function_is_rejected(text: str):
+    assert "reads several rows" in error_of(text)
 
 
-def test_percent_is_refused_since_it_would_be_an_alias():
-    assert refusal("error_count > 5 percent") == "percent is not part of the rule language; write 0.05 for 5 %"
-    assert refusal("error_count > 5 %") == "% is a remainder here; write 0.05 for 5 %"
+def test_percent_is_rejected_because_it_would_be_an_alias():
+    assert error_of("error_count > 5 percent") == "percent is not part of the rule language; write 0.05 for 5 %"
+    assert error_of("error_count > 5 %") == "% is the remainder operator; write 0.05 for 5 %"
 
 
 @pytest.mark.parametrize(
     "text", ["error_count > 5 as surge", "error_count > 5 error_count", "error_count > 5 null", "error_count null"]
 )
-def test_an_alias_is_refused_under_any_name(text: str):
-    assert refusal(text)
+def test_an_alias_is_rejected_under_any_name(text: str):
+    assert error_of(text)
 
 
 @pytest.mark.parametrize("text", ["now() > 5", "step_start > 5", "date + interval '1 day' > date", "current_date > 1"])
-def test_clocks_and_times_are_refused(text: str):
-    assert "let a column hold the minutes" in refusal(text)
+def test_clocks_and_times_are_rejected(text: str):
+    assert "compute the minutes in a column" in error_of(text)
 
 
 @pytest.mark.parametrize("text", ["1 > 0", "0/0 > 0.05", "not 1 = 2"])
-def test_a_condition_without_a_column_is_refused(text: str):
-    assert refusal(text) == f"names no column of {GRID}, so it says the same for every row"
+def test_a_condition_without_a_column_is_rejected(text: str):
+    assert error_of(text) == f"names no column of {GRID}, so it is the same for every row; compare a column"
 
 
 @pytest.mark.parametrize("text", ["error_count", "error_count + 1", "error_count and success_count", "capability"])
-def test_a_condition_that_is_no_yes_or_no_is_refused(text: str):
-    assert refusal(text)
+def test_a_condition_that_is_not_boolean_is_rejected(text: str):
+    assert error_of(text)
 
 
-def test_an_unknown_column_is_told_with_what_may_be_meant():
-    assert refusal("eror_count > 1") == f"eror_count: unknown column of {GRID}; did you mean error_count?"
-    assert refusal("Error_Count > 1").endswith("did you mean error_count?")
-    assert refusal("wholly_other > 1") == f"wholly_other: unknown column of {GRID}"
-    assert refusal("true").startswith("true: unknown column")
+def test_an_unknown_column_is_reported_with_a_suggestion():
+    assert error_of("eror_count > 1") == f"eror_count: unknown column of {GRID}; did you mean error_count?"
+    assert error_of("Error_Count > 1").endswith("did you mean error_count?")
+    assert error_of("wholly_other > 1") == f"wholly_other: unknown column of {GRID}"
+    assert error_of("true").startswith("true: unknown column")
 
 
-def test_an_unknown_function_is_told_with_what_may_be_meant():
-    assert refusal("rond(error_count) > 1") == "rond: unknown function; did you mean round?"
-    assert refusal("sqrt(error_count) > 1").endswith("; known are abs, coalesce, nullif, round")
+def test_an_unknown_function_is_reported_with_a_suggestion():
+    assert error_of("rond(error_count) > 1") == "rond: unknown function; did you mean round?"
+    assert error_of("sqrt(error_count) > 1").endswith("; known functions are abs, coalesce, nullif, round")
 
 
-def test_a_chained_comparison_is_refused_since_it_would_compare_a_yes_with_a_number():
-    assert refusal("1 < error_count < 5") == "compares twice in a row at `<`; join comparisons with `and`"
-    assert refusal("error_count > 1 is null")
+def test_a_chained_comparison_is_rejected_because_it_would_compare_a_boolean_with_a_number():
+    assert error_of("1 < error_count < 5") == "compares twice in a row at `<`; join comparisons with `and`"
+    assert error_of("error_count > 1 is null")
     assert answer("1 < error_count and error_count < 5", error_count=9) is False
 
 
-def test_a_comparison_with_null_is_refused_but_asking_for_null_is_not():
-    assert refusal("error_count > null") == "null compares with nothing; write `is null`"
+def test_a_comparison_with_null_is_rejected_but_is_null_is_allowed():
+    assert error_of("error_count > null") == "a comparison with null is never true; write `is null`"
     assert answer("error_count is null", error_count=None) is True
     assert answer("error_count is not null", error_count=None) is False
 
@@ -155,16 +155,16 @@ def test_a_comparison_with_null_is_refused_but_asking_for_null_is_not():
         "error_count > 1 or " * 60 + "error_count > 2",
     ],
 )
-def test_what_is_not_in_the_language_is_refused(text: str):
-    assert refusal(text)
+def test_syntax_outside_the_rule_language_is_rejected(text: str):
+    assert error_of(text)
 
 
 @pytest.mark.parametrize("text", ["error_count > 1e400", "error_count > 1000000000000000", "error_count < -1e300"])
-def test_an_absurd_threshold_is_refused(text: str):
-    assert "is beyond any figure a rule judges" in refusal(text)
+def test_an_implausible_threshold_is_rejected(text: str):
+    assert "exceeds the largest allowed number" in error_of(text)
 
 
-def test_null_makes_the_answer_null_unless_the_rest_decides():
+def test_null_makes_the_result_null_unless_the_rest_decides():
     assert answer("error_count > 1", error_count=None) is None
     assert answer("error_count > 1 and success_count > 1", error_count=None, success_count=0) is False
     assert answer("error_count > 1 or success_count > 1", error_count=None, success_count=2) is True
@@ -183,11 +183,11 @@ def test_text_compares_with_text_in_single_quotes():
 
 
 def test_a_figure_is_a_number_or_a_constant():
-    assert figure("0.05", GRID).columns == ()
-    assert figure("error_count / success_count", GRID).columns == ("error_count", "success_count")
+    assert compile_figure("0.05", GRID).columns == ()
+    assert compile_figure("error_count / success_count", GRID).columns == ("error_count", "success_count")
     for text in ("capability", "error_count > 1", "sum(error_count)", "error_count errors"):
         with pytest.raises(ExpressionError):
-            figure(text, GRID)
+            compile_figure(text, GRID)
 
 
 COLUMNS = st.sampled_from(["error_count", "success_count", "capability", "date", "percent"])
@@ -198,9 +198,9 @@ WORDS = COLUMNS | SIGNS | VALUES | KNOWN
 
 
 @given(st.lists(WORDS, max_size=14).map(" ".join) | st.text(max_size=60))
-def test_any_text_is_refused_or_judges_row_by_row(text: str):
+def test_any_text_is_rejected_or_is_evaluated_row_by_row(text: str):
     try:
-        expression = condition(text, GRID).polars
+        expression = compile_condition(text, GRID).polars
     except ExpressionError:
         return
     rows = [
@@ -224,7 +224,7 @@ def written_out(term: object) -> str:
 
 
 def worked_out(term: object, row: Mapping[str, int]) -> float | None:
-    """The same by hand: dividing by zero gives nothing, and nothing stays nothing."""
+    """Reference implementation: division by zero gives None, and None propagates."""
     if not isinstance(term, tuple):
         return float(row[term] if term in row else str(term))
     left, right = worked_out(term[0], row), worked_out(term[2], row)
@@ -234,7 +234,7 @@ def worked_out(term: object, row: Mapping[str, int]) -> float | None:
 
 
 @given(SUMS, st.fixed_dictionaries(NUMBERS))
-def test_sums_come_out_as_worked_out_by_hand(term: object, row: dict[str, int]):
+def test_arithmetic_matches_a_reference_implementation(term: object, row: dict[str, int]):
     text = f"{written_out(term)} > error_count"
     by_hand = worked_out(term, row)
     assert answer(text, **row) == (None if by_hand is None else by_hand > row["error_count"])

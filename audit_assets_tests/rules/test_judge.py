@@ -1,4 +1,4 @@
-"""Judging: which rows fire, which are looked at, what cannot be judged, and the figures told."""
+"""Rule evaluation: which rows fire, which are evaluated, which cannot be judged, and the figures of findings."""
 
 import math
 from datetime import UTC, datetime, timedelta, timezone
@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit_assets.rules.judge import Failure, Judgement, delta_percent
+from audit_assets.rules.evaluate import RuleError
+from audit_assets.rules.judge import Failure, RuleResult, delta_percent
 from audit_assets.rules.load import load_rules
-from audit_assets.rules.rows import RuleError
-from audit_assets_tests.rules.made import (
+from audit_assets_tests.rules.factories import (
     LAST_STEP,
     NOW,
     PLAIN,
@@ -47,12 +47,12 @@ def test_the_running_day_and_the_last_closed_one_are_judged_and_no_other():
         {"date": TODAY + timedelta(days=offset), "interaction_count": 900, "median_14d": 100}
         for offset in (-3, -2, -1, 0, 1)
     ]
-    judgement = judge(SPIKE, days(*rows), NOW)
-    assert judgement.judged == 2
-    (episode,) = judgement.episodes
+    result = judge(SPIKE, days(*rows), NOW)
+    assert result.judged == 2
+    (episode,) = result.episodes
     assert (episode.latest.window_start.date(), episode.since.date()) == (TODAY, TODAY - timedelta(days=3))
-    assert judgement.window_start == datetime(2026, 11, 22, tzinfo=UTC)
-    assert judgement.window_end == datetime(2026, 11, 24, tzinfo=UTC)
+    assert result.window_start == datetime(2026, 11, 22, tzinfo=UTC)
+    assert result.window_end == datetime(2026, 11, 24, tzinfo=UTC)
 
 
 def test_a_finding_holds_its_own_window_in_utc():
@@ -63,7 +63,7 @@ def test_a_finding_holds_its_own_window_in_utc():
 
 @pytest.mark.requirement("R30")
 def test_without_a_median_or_history_a_row_is_counted_and_not_judged():
-    judgement = judge(
+    result = judge(
         SPIKE,
         days(
             {"capability": "no median", "interaction_count": 900, "median_14d": None},
@@ -78,7 +78,7 @@ def test_without_a_median_or_history_a_row_is_counted_and_not_judged():
         ),
         NOW,
     )
-    assert (judgement.findings, judgement.judged, judgement.unjudgeable) == ((), 1, 3)
+    assert (result.findings, result.judged, result.unjudgeable) == ((), 1, 3)
 
 
 @pytest.mark.requirement("R33")
@@ -86,11 +86,11 @@ def test_an_error_surge_counts_only_calls_whose_outcome_is_known():
     surge = {"capability": "surge", "success_count": 94, "error_count": 6, "unknown_count": 900}
     calm = {"capability": "calm", "success_count": 95, "error_count": 5, "unknown_count": 0}
     silent = {"capability": "silent", "success_count": 0, "error_count": 0, "unknown_count": 40}
-    judgement = judge(SURGE, steps(surge, calm, silent), NOW)
-    (finding,) = judgement.findings
+    result = judge(SURGE, steps(surge, calm, silent), NOW)
+    (finding,) = result.findings
     assert (finding.dimension("capability"), finding.value, finding.threshold) == ("surge", 0.06, 0.05)
     assert (finding.baseline, finding.delta_percent) == (None, None)
-    assert (judgement.judged, judgement.unjudgeable) == (2, 1)
+    assert (result.judged, result.unjudgeable) == (2, 1)
 
 
 @pytest.mark.requirement("R33")
@@ -121,22 +121,22 @@ def test_a_step_is_closed_when_its_last_microsecond_is_over(now: datetime, start
         {"success_count": 0, "error_count": 9, "step_start": LAST_STEP + n * timedelta(minutes=15)}
         for n in range(-4, 4)
     ]
-    judgement = judge(SURGE, steps(*rows), now)
-    assert (judgement.window_start, judgement.window_end) == (start, start + timedelta(minutes=15))
-    assert judgement.judged == 1
+    result = judge(SURGE, steps(*rows), now)
+    assert (result.window_start, result.window_end) == (start, start + timedelta(minutes=15))
+    assert result.judged == 1
 
 
-def test_a_day_is_over_at_midnight_utc_wherever_now_is_told():
+def test_a_day_ends_at_midnight_utc_in_whatever_zone_now_is_given():
     evening_in_california = datetime(2026, 11, 22, 17, 0, tzinfo=timezone(timedelta(hours=-8)))
     calm = [{"interaction_count": 1, "median_14d": 9, "date": TODAY + timedelta(days=n)} for n in (-2, -1, 0)]
-    judgement = judge(SPIKE, days(*calm), evening_in_california)
-    assert (judgement.window_start, judgement.window_end) == (
+    result = judge(SPIKE, days(*calm), evening_in_california)
+    assert (result.window_start, result.window_end) == (
         datetime(2026, 11, 22, tzinfo=UTC),
         datetime(2026, 11, 24, tzinfo=UTC),
     )
 
 
-def test_a_running_day_that_does_not_fire_yet_is_no_recovery():
+def test_a_running_day_that_does_not_fire_yet_does_not_resolve_an_episode():
     rows = [
         {"date": YESTERDAY, "interaction_count": 900, "median_14d": 100},
         {"date": TODAY, "interaction_count": 1, "median_14d": 100},
@@ -146,7 +146,7 @@ def test_a_running_day_that_does_not_fire_yet_is_no_recovery():
     assert judge(SPIKE, days(*rows), over).episodes == ()
 
 
-def test_a_now_without_a_zone_is_refused():
+def test_a_now_without_a_zone_is_rejected():
     with pytest.raises(ValueError, match="no time zone"):
         judge(SPIKE, days(), datetime(2026, 11, 23))  # noqa: DTZ001
 
@@ -157,7 +157,7 @@ def test_each_environment_is_an_instance_of_its_own():
     assert [finding.environment for finding in findings] == ["local", "sim"]
 
 
-def test_the_worst_stands_first():
+def test_episodes_are_ordered_worst_first():
     rows = [
         {"capability": "some", "interaction_count": 200, "median_14d": 100},
         {"capability": "none usually", "interaction_count": 3, "median_14d": 0},
@@ -168,9 +168,9 @@ def test_the_worst_stands_first():
     assert findings[2].delta_percent is None
 
 
-def test_no_rows_are_nothing_judged():
-    for judgement in (judge(SPIKE, days(), NOW), judge(SURGE, steps(), NOW)):
-        assert (judgement.findings, judgement.judged, judgement.unjudgeable) == ((), 0, 0)
+def test_without_rows_nothing_is_judged():
+    for result in (judge(SPIKE, days(), NOW), judge(SURGE, steps(), NOW)):
+        assert (result.findings, result.judged, result.unjudgeable) == ((), 0, 0)
 
 
 def test_a_missing_column_is_an_error_that_names_it():
@@ -184,12 +184,12 @@ def test_a_column_no_expression_needs_may_be_missing():
     assert len(judge(SPIKE, facts, NOW).findings) == 1
 
 
-def test_a_column_of_another_kind_is_an_error():
-    with pytest.raises(RuleError, match=r"median_14d arrived as String, where a number is expected"):
+def test_a_column_of_another_type_is_an_error():
+    with pytest.raises(RuleError, match=r"median_14d is String, but a number is expected"):
         judge(SPIKE, days().with_columns(pl.lit("7").alias("median_14d")), NOW)
-    with pytest.raises(RuleError, match=r"step_start arrived as .*, where a time with its zone is expected"):
+    with pytest.raises(RuleError, match=r"step_start is .*, but a time with a time zone is expected"):
         judge(SURGE, steps().with_columns(pl.col("step_start").dt.replace_time_zone(None)), NOW)
-    with pytest.raises(RuleError, match=r"date arrived as String, where a date is expected"):
+    with pytest.raises(RuleError, match=r"date is String, but a date is expected"):
         judge(SPIKE, days().with_columns(pl.col("date").cast(pl.String)), NOW)
 
 
@@ -206,9 +206,9 @@ def test_decimals_small_integers_and_other_zones_are_judged_alike():
     assert finding.window_start.utcoffset() == timedelta(0)
 
 
-def test_a_doubled_row_is_an_error_and_not_two_findings():
+def test_a_duplicate_row_is_an_error_and_not_two_findings():
     row = {"interaction_count": 900, "median_14d": 100}
-    with pytest.raises(RuleError, match=r"holds two rows for .*chat"):
+    with pytest.raises(RuleError, match=r"has two rows for .*chat"):
         judge(SPIKE, days(row, row), NOW)
 
 
@@ -217,13 +217,13 @@ def test_editing_a_threshold_changes_what_fires(tmp_path: Path):
     facts = {SPIKE.watch: days({"interaction_count": 176, "median_14d": 100})}
     for factor, count in (("1.75", 1), ("2.5", 0)):
         written(tmp_path, changed(f"fires_when: interaction_count > {factor} * median_14d"))
-        (verdict,) = judge_all(load_rules(tmp_path), facts, NOW)
-        assert isinstance(verdict, Judgement)
-        assert len(verdict.findings) == count
+        (outcome,) = judge_all(load_rules(tmp_path), facts, NOW)
+        assert isinstance(outcome, RuleResult)
+        assert len(outcome.findings) == count
 
 
 @pytest.mark.requirement("R37")
-def test_a_rule_that_cannot_judge_fails_alone_and_a_broken_file_is_a_failure(tmp_path: Path):
+def test_a_rule_that_cannot_be_evaluated_fails_alone_and_a_broken_file_is_a_failure(tmp_path: Path):
     written(tmp_path, PLAIN)
     written(tmp_path, PLAIN.replace("volume_spike", "other_spike").replace("unit:", "unt:"), "other_spike.yaml")
     written(
@@ -235,16 +235,16 @@ def test_a_rule_that_cannot_judge_fails_alone_and_a_broken_file_is_a_failure(tmp
     broken, fine, failing = judge_all(load_rules(tmp_path), facts, NOW)
     assert isinstance(broken, Failure)
     assert "did you mean unit?" in broken.message
-    assert isinstance(fine, Judgement)
+    assert isinstance(fine, RuleResult)
     assert len(fine.findings) == 1
     assert isinstance(failing, Failure)
     assert "z_spike: the facts lack" in failing.message
 
 
-def test_a_table_that_was_not_built_is_a_failure_and_not_silence():
-    verdicts = judge_all(literal_rules(), {}, NOW)
-    assert [type(verdict) for verdict in verdicts] == [Failure, Failure]
-    assert "there is no ai_audit_capability_grid to judge" in verdicts[0].message  # type: ignore[union-attr]
+def test_a_table_that_was_not_built_is_a_failure():
+    outcomes = judge_all(literal_rules(), {}, NOW)
+    assert [type(outcome) for outcome in outcomes] == [Failure, Failure]
+    assert "ai_audit_capability_grid is missing; build the models first" in outcomes[0].message  # type: ignore[union-attr]
 
 
 ODD = st.one_of(st.none(), st.floats(), st.integers(-(2**63), 2**63 - 1).map(float))
@@ -259,15 +259,15 @@ def test_whatever_figures_the_facts_hold_every_row_is_judged_or_counted(rows: li
             for n, (count, median, status) in enumerate(rows)
         )
     )
-    judgement = judge(SPIKE, facts, NOW)
-    assert judgement.judged + judgement.unjudgeable == len(rows)
-    for finding in judgement.findings:
+    result = judge(SPIKE, facts, NOW)
+    assert result.judged + result.unjudgeable == len(rows)
+    for finding in result.findings:
         count, median, status = rows[int(finding.dimension("capability"))]
         assert status is not None
         assert math.isfinite(median)
         assert float(count) > 1.75 * median
         assert finding.delta_percent is None or math.isfinite(finding.delta_percent)
-    assert list(judgement.findings) == sorted(judgement.findings, key=lambda finding: -finding.badness)
+    assert list(result.findings) == sorted(result.findings, key=lambda finding: -finding.deviation)
 
 
 @given(st.lists(st.tuples(COUNTS, COUNTS), max_size=8))
@@ -287,7 +287,7 @@ def test_delta_is_value_over_baseline_less_one_in_percent(value: float, baseline
     assert delta_percent(value, baseline) == pytest.approx((value / baseline - 1) * 100)
 
 
-def test_delta_is_not_told_without_a_baseline():
+def test_delta_is_none_without_a_baseline():
     assert delta_percent(5, 0) is None
     assert delta_percent(5, None) is None
     assert delta_percent(None, 5) is None
@@ -307,7 +307,7 @@ also:
 
 
 @pytest.mark.requirement("R37")
-def test_a_rule_that_fires_in_several_ways_tells_the_figures_of_the_first_that_holds(tmp_path: Path):
+def test_a_finding_has_the_figures_of_the_first_condition_that_holds(tmp_path: Path):
     written(tmp_path, TWO_WAYS)
     (rule,) = load_rules(tmp_path).rules
     rows = [
@@ -325,7 +325,7 @@ def test_a_rule_that_fires_in_several_ways_tells_the_figures_of_the_first_that_h
 
 
 @pytest.mark.requirement("R37")
-def test_what_is_wrong_with_a_further_way_is_told_at_its_line(tmp_path: Path):
+def test_an_error_in_a_further_condition_is_reported_at_its_line(tmp_path: Path):
     written(tmp_path, TWO_WAYS.replace("threshold: 1000", "threshold: interactions"))
     (broken,) = load_rules(tmp_path).broken
     assert broken.message.startswith("volume_spike.yaml:27: also.by_hand.threshold: interactions: unknown column of")

@@ -1,4 +1,4 @@
-"""Routes: who is told, and what is said of a file that tells nobody."""
+"""Routes: who is notified, and the errors of an invalid routing file."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from audit_assets.rules.routing import RoutingError, read_routing
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets_tests.rules.made import shipped, shipped_rules
+from audit_assets_tests.rules.factories import shipped, shipped_rules
 
 pytestmark = pytest.mark.requirement("R37", "R39")
 
@@ -22,7 +22,7 @@ routes:
 """
 
 
-def refusal(folder: Path, text: str) -> str:
+def error_of(folder: Path, text: str) -> str:
     path = folder / "routing.yaml"
     path.write_text(text)
     with pytest.raises(RoutingError) as caught:
@@ -30,7 +30,7 @@ def refusal(folder: Path, text: str) -> str:
     return str(caught.value)
 
 
-def test_the_shipped_routes_call_the_playbooks_people_and_wait_for_a_drill():
+def test_the_shipped_routes_page_the_playbooks_escalation_and_are_held_until_a_drill():
     on_call = read_routing(SHIPPED).routes["on_call"]
     assert on_call.pagerduty is not None
     assert on_call.pagerduty.service == "ai-audit-observability"
@@ -38,7 +38,7 @@ def test_the_shipped_routes_call_the_playbooks_people_and_wait_for_a_drill():
     assert (on_call.slack, on_call.hold_until_drill) == ("#ai-copilot-ops", True)
 
 
-def test_what_is_an_error_wakes_someone_and_what_is_not_does_not():
+def test_only_rules_of_severity_error_or_higher_page():
     routing = read_routing(SHIPPED)
     assert {rule.id: routing.pages(rule) for rule in shipped_rules().rules} == {
         rule.id: rule.severity == "error" for rule in shipped_rules().rules
@@ -47,18 +47,18 @@ def test_what_is_an_error_wakes_someone_and_what_is_not_does_not():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("slack:", "slak:", "routing.yaml:7: routes.ops.slak: unknown field; did you mean slack?"),
-        ('"#ops"', "ops", "routing.yaml:7: routes.ops.slack: 'ops' is not usable"),
-        ('slack: "#ops"', "ticket: jira", "routing.yaml:7: routes.ops.ticket: 'jira' is not usable"),
-        ('slack: "#ops"', "ticket: jira:audit", "routing.yaml:7: routes.ops.ticket: 'jira:audit' is not usable"),
-        ("[a]", "[]", "routing.yaml:4: routes.on_call.pagerduty.escalation: [] is not usable"),
-        ('    slack: "#ops"\n', "", "routing.yaml:5: routes.ops: tells nobody; give it slack, pagerduty or a ticket"),
+        ('"#ops"', "ops", "routing.yaml:7: routes.ops.slack: 'ops' is not valid"),
+        ('slack: "#ops"', "ticket: jira", "routing.yaml:7: routes.ops.ticket: 'jira' is not valid"),
+        ('slack: "#ops"', "ticket: jira:audit", "routing.yaml:7: routes.ops.ticket: 'jira:audit' is not valid"),
+        ("[a]", "[]", "routing.yaml:4: routes.on_call.pagerduty.escalation: [] is not valid"),
+        ('    slack: "#ops"\n', "", "routing.yaml:5: routes.ops: has no destination; add slack, pagerduty or ticket"),
     ],
 )
-def test_a_wrong_route_is_told_at_its_line(tmp_path: Path, old: str, new: str, said: str):
-    assert refusal(tmp_path, PLAIN.replace(old, new)).startswith(said)
+def test_an_invalid_route_is_reported_at_its_line(tmp_path: Path, old: str, new: str, message: str):
+    assert error_of(tmp_path, PLAIN.replace(old, new)).startswith(message)
 
 
 @pytest.mark.requirement("R47")
@@ -73,6 +73,6 @@ def test_the_shipped_routes_file_no_tickets():
     assert [route.ticket for route in read_routing(SHIPPED).routes.values() if route.ticket] == []
 
 
-def test_a_missing_file_says_where_it_is_looked_for(tmp_path: Path):
-    with pytest.raises(RoutingError, match="No such file or directory; the routes lie beside the folder of rules"):
+def test_a_missing_routing_file_is_reported_with_its_expected_location(tmp_path: Path):
+    with pytest.raises(RoutingError, match=r"No such file or directory; routing\.yaml belongs beside"):
         read_routing(tmp_path / "routing.yaml")

@@ -1,5 +1,4 @@
-"""What a rule says beside its condition: when it is awake, what missing figures mean, when it is over, whose part it
-was."""
+"""Options of a rule beside its condition: active hours, missing figures, when an episode ends, and contributors."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,12 +6,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from audit_assets.rules.answers import FIRES, answers
-from audit_assets.rules.contributors import contributors
+from audit_assets.rules.evaluate import FIRES, evaluate
 from audit_assets.rules.facts import TABLES
 from audit_assets.rules.judge import replay
 from audit_assets.rules.model import Rule
-from audit_assets_tests.rules.made import CALENDAR, LAST_STEP, STEP_SURGE, judge, made_rule, shipped, steps
+from audit_assets.rules.top_contributors import contributors, newly_registered
+from audit_assets_tests.rules.factories import CALENDAR, LAST_STEP, STEP_SURGE, judge, made_rule, shipped, steps
 
 pytestmark = pytest.mark.requirement("R33")
 
@@ -23,37 +22,37 @@ MIDDLING: dict[str, Any] = {"success_count": 97, "error_count": 3}
 GOOD: dict[str, Any] = {"success_count": 100, "error_count": 0}
 UNKNOWN: dict[str, Any] = {"success_count": 0, "error_count": 0}
 
-# The calendar's zone is America/Los_Angeles: a Monday evening there, and the noon before.
+# A Monday evening in America/Los_Angeles, the calendar's zone, and noon of that day.
 NIGHT = datetime(2026, 11, 24, 5, 0, tzinfo=UTC)
 NOON = datetime(2026, 11, 23, 20, 0, tzinfo=UTC)
 
 
-def surge(**terms: Any) -> Rule:
-    return made_rule(STEP_SURGE).model_copy(update=terms)
+def surge(**for_clause: Any) -> Rule:
+    return made_rule(STEP_SURGE).model_copy(update=for_clause)
 
 
-def told(rule: Rule, *rows: dict[str, Any]) -> list[bool | None]:
+def fires(rule: Rule, *rows: dict[str, Any]) -> list[bool | None]:
     until = max(row.get("step_start", LAST_STEP) for row in rows) + QUARTER
-    return answers(rule, steps(*rows), until, CALENDAR).get_column(FIRES).to_list()
+    return evaluate(rule, steps(*rows), until, CALENDAR).get_column(FIRES).to_list()
 
 
 def states(rule: Rule, *series: dict[str, Any]) -> list[str]:
-    """The states of the episodes of a series, a step each up to the last closed one."""
+    """The states of the episodes of a series, one step per row, up to the last closed step."""
     rows = [{**figures, "step_start": LAST_STEP - (len(series) - 1 - n) * QUARTER} for n, figures in enumerate(series)]
-    return [episode.state for episode in replay(rule, answers(rule, steps(*rows), UNTIL, CALENDAR), UNTIL)]
+    return [episode.state for episode in replay(rule, evaluate(rule, steps(*rows), UNTIL, CALENDAR), UNTIL)]
 
 
-def test_a_rule_of_business_hours_says_nothing_at_night():
+def test_a_business_hours_rule_does_not_fire_at_night():
     rows = ({**BAD, "step_start": NOON}, {**BAD, "step_start": NIGHT})
-    assert told(surge(active="business_hours"), *rows) == [True, None]
-    assert told(surge(), *rows) == [True, True]
+    assert fires(surge(active="business_hours"), *rows) == [True, None]
+    assert fires(surge(), *rows) == [True, True]
 
 
 @pytest.mark.parametrize("policy", ["keep", "ok", "alert"])
-def test_at_night_it_says_nothing_of_missing_figures_either(policy: str):
+def test_a_business_hours_rule_ignores_missing_figures_at_night(policy: str):
     rule = surge(active="business_hours", no_data=policy)
     by_day = {"keep": None, "ok": False, "alert": True}[policy]
-    assert told(rule, {**UNKNOWN, "step_start": NOON}, {**UNKNOWN, "step_start": NIGHT}) == [by_day, None]
+    assert fires(rule, {**UNKNOWN, "step_start": NOON}, {**UNKNOWN, "step_start": NIGHT}) == [by_day, None]
 
 
 def test_an_episode_of_the_day_is_still_open_in_the_morning():
@@ -61,7 +60,7 @@ def test_an_episode_of_the_day_is_still_open_in_the_morning():
     rows = [{**BAD, "step_start": NOON}, *night]
     (episode,) = replay(
         rule := surge(active="business_hours"),
-        answers(rule, steps(*rows), NIGHT + 8 * QUARTER, CALENDAR),
+        evaluate(rule, steps(*rows), NIGHT + 8 * QUARTER, CALENDAR),
         NIGHT + 8 * QUARTER,
     )
     assert episode.state == "firing"
@@ -77,7 +76,7 @@ def test_only_alert_opens_an_episode_without_figures(policy: str, opened: list[s
     assert states(surge(no_data=policy), GOOD, UNKNOWN) == opened
 
 
-def test_an_episode_ends_where_the_rule_says_and_not_where_its_condition_ends():
+def test_an_episode_ends_when_clears_when_holds_and_not_when_its_condition_ends():
     rule = surge(clears_when="error_count / (success_count + error_count) < 0.02")
     assert states(rule, BAD, MIDDLING, MIDDLING) == ["firing"]
     assert states(rule, BAD, MIDDLING, GOOD) == ["resolved"]
@@ -101,7 +100,7 @@ def _total(value: float, usual: float, **figures: Any) -> pl.DataFrame:
     return pl.DataFrame([row], schema=dict(TABLES[table].schema), orient="row")
 
 
-def test_a_totals_spike_names_the_capabilities_that_made_it_the_greatest_first():
+def test_a_spike_of_a_total_lists_the_contributing_capabilities_largest_first():
     rule = shipped("total_volume_spike")
     peaks = {"peak_2nd_2h": 400, "week_before_2h": 300, "highest_step_2h": 150}
     facts = {rule.watch: _total(1000, 300, **peaks)}
@@ -114,10 +113,28 @@ def test_a_totals_spike_names_the_capabilities_that_made_it_the_greatest_first()
     assert contributors(finding, rule, facts) == [], "without the parts nobody is named"
 
 
-def test_a_totals_drop_names_those_that_fell():
+def test_a_drop_of_a_total_lists_the_capabilities_that_fell():
     rule = shipped("total_volume_drop")
     low = {"lowest_2nd_2h": 200, "ratio_2h": 0.0, "low_ratio_2nd_2h": 0.5}
     (finding,) = judge(rule, total := _total(0, 300, **low), UNTIL).findings
     parts = _parts(("broken", 0, 250), ("quiet", 0, 50), ("up", 5, 1))
     named = contributors(finding, rule, {rule.watch: total, "ai_audit_capability_grid": parts})
     assert named[0] == ("broken", 0.0, 250.0)
+
+
+def test_a_flood_of_new_capabilities_lists_the_newest_and_counts_the_rest():
+    rule = shipped("capability_cardinality")
+    minutes = [1.0, 1.0, *(2.0 + number / 100 for number in range(20_000)), 1441.0]
+    names = ["b", "a", *(f"junk {number:05}" for number in range(20_000)), "of yesterday"]
+    registry = pl.DataFrame(
+        {"capability": names, "environment": "live", "registered_silently": False, "minutes_since_registered": minutes}
+    )
+    sim, silent = (
+        registry.with_columns(pl.lit(value).alias(name))
+        for name, value in (("environment", "sim"), ("registered_silently", True))
+    )
+    tables = {"ai_audit_capabilities": pl.concat([registry, sim, silent])}
+    names_shown, more = newly_registered(rule, tables, at_most=3)
+    assert (names_shown, more) == (("a", "b", "junk 00000"), 20_000 + 2 - 3)
+    assert newly_registered(rule, {}) == ((), 0)
+    assert newly_registered(shipped("sync_failed"), tables) == ((), 0)

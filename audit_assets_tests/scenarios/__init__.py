@@ -1,1 +1,1 @@
-"""End to end: the demo, `audit dev`, kills, real traffic."""
+"""End-to-end tests: the demo, `audit dev`, killed processes, real traffic."""

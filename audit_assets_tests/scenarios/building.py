@@ -1,30 +1,30 @@
-"""One run of the sync job, as a process that says how far it is, so that it can be killed there.
+"""Runs the sync job once in a process that prints its progress, so that a test can kill it at a given phase.
 
-It imports all it needs, and begins when it is given a line on stdin.
+It imports everything first, and starts when it gets a line on stdin.
 """
 
 import os
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 
 import audit_assets.definitions  # noqa: F401
-from audit_assets.cli.headless import prepare_instance, run_build
+from audit_assets.cli.pipeline_runner import prepare_instance, run_build
 from audit_assets.defs import dbt_events, publishing
 from audit_assets.settings import read_settings
 
-# Where each phase begins: the first line of code of the project that belongs to it.
-_BEGINNINGS = ((dbt_events, "_invoke", "models"), (publishing, "publish", "publish"))
+# The first function of the project in each phase.
+_PHASES = ((dbt_events, "_invoke", "models"), (publishing, "publish", "publish"))
 
 
-def run_once() -> None:
-    """Runs the job over today and says `phase …` as each begins, and `succeeded` or `failed` at its end."""
+def run_once(now: datetime) -> None:
+    """Runs the job over the day of `now` (UTC), which it takes as now. Prints `phase …` when a phase starts, and
+    `succeeded` or `failed` at the end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    for module, name, phase in _BEGINNINGS:
+    for module, name, phase in _PHASES:
         _announce(module, name, phase)
     settings = read_settings()
     prepare_instance(settings)
-    today = datetime.now(UTC).date()
-    outcome = run_build(settings, today, today, mode="delta")
+    outcome = run_build(settings, now.date(), now.date(), "delta", now)
     print("succeeded" if outcome.succeeded else f"failed {outcome.failure}", flush=True)
 
 
@@ -40,4 +40,4 @@ def _announce(module: object, name: str, phase: str) -> None:
 
 if __name__ == "__main__":
     sys.stdin.readline()
-    run_once()
+    run_once(datetime.fromisoformat(sys.argv[1]))

@@ -1,5 +1,5 @@
-"""End to end, over homes of their own."""
+"""Fixtures of end-to-end tests over test homes."""
 
-from audit_assets_tests.homes import built, built_home, empty_home, home
+from audit_assets_tests.environments import built, built_home, empty_home, home
 
 __all__ = ["built", "built_home", "empty_home", "home"]

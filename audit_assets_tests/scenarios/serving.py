@@ -1,4 +1,4 @@
-"""`audit dev` over a home, as a person starts it and as the UI talks to it."""
+"""Runs `audit dev` over a home, and calls its GraphQL API like the UI."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import psutil
 
+from audit_assets.demo.server_process import free_port
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets.simulate.server_process import free_port
 
 T = TypeVar("T")
 
@@ -47,8 +47,8 @@ class Dev:
     def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         self.process, self.url, self.log = process, url, log
 
-    def ask(self, query: str, **variables: Any) -> Any:
-        """The `data` of a GraphQL answer."""
+    def query(self, query: str, **variables: Any) -> Any:
+        """The `data` of a GraphQL response."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -59,7 +59,7 @@ class Dev:
     def _is_loaded(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()[-3000:]
         with suppress(urllib.error.URLError, ConnectionError):
-            (entry,) = self.ask(_LOADED)["workspaceOrError"]["locationEntries"]
+            (entry,) = self.query(_LOADED)["workspaceOrError"]["locationEntries"]
             loaded = entry["locationOrLoadError"]
             if loaded is not None:
                 assert loaded["__typename"] == "RepositoryLocation", loaded
@@ -67,16 +67,16 @@ class Dev:
         return False
 
     def assets(self, by_day: bool = False) -> list[str]:
-        """The assets that can be materialised; those with partitions, as the UI's backfill takes them, if asked."""
-        nodes = self.ask("{ assetNodes { assetKey { path } isPartitioned isExecutable } }")["assetNodes"]
+        """The assets that can be materialized; with `by_day`, only partitioned ones, as in the UI's backfill."""
+        nodes = self.query("{ assetNodes { assetKey { path } isPartitioned isExecutable } }")["assetNodes"]
         return sorted(
             node["assetKey"]["path"][-1]
             for node in nodes
             if node["isExecutable"] and (node["isPartitioned"] or not by_day)
         )
 
-    def materialise(self, day: str, assets: list[str]) -> str:
-        """Launches a run over one partition, as the UI's Materialize button does; its id."""
+    def materialize(self, day: str, assets: list[str]) -> str:
+        """Launches a run over one partition, like the UI's Materialize button. Returns its id."""
         selector = {
             "repositoryName": REPOSITORY,
             "repositoryLocationName": LOCATION,
@@ -91,29 +91,30 @@ class Dev:
             "selector": selector,
             "executionMetadata": {"tags": tags},
         }
-        (launched,) = self.ask(_LAUNCH, params=[parameters])["launchMultipleRuns"]["launchMultipleRunsResult"]
+        (launched,) = self.query(_LAUNCH, params=[parameters])["launchMultipleRuns"]["launchMultipleRunsResult"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
         return launched["run"]["runId"]
 
     def backfill(self, days: list[str], assets: list[str]) -> str:
-        """Launches a backfill over a range, as the UI does; its id."""
+        """Launches a backfill over a range, like the UI. Returns its id."""
         parameters = {"partitionNames": days, "assetSelection": [{"path": [asset]} for asset in assets], "tags": []}
-        launched = self.ask(_BACKFILL, params=parameters)["launchPartitionBackfill"]
+        launched = self.query(_BACKFILL, params=parameters)["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
         return launched["backfillId"]
 
     def backfill_status(self, backfill_id: str) -> tuple[str, str | None]:
-        status = self.ask(_BACKFILL_STATUS, id=backfill_id)["partitionBackfillOrError"]
+        status = self.query(_BACKFILL_STATUS, id=backfill_id)["partitionBackfillOrError"]
         return status["status"], (status["error"] or {}).get("message")
 
     def runs(self, **tags: str) -> list[dict[str, Any]]:
-        """Runs with these tags (`__` for `/`), newest first."""
+        """The runs with these tags (`__` for `/`), newest first."""
         wanted = [{"key": key.replace("__", "/"), "value": value} for key, value in tags.items()]
-        return self.ask(_RUNS, filter={"tags": wanted})["runsOrError"]["results"]
+        return self.query(_RUNS, filter={"tags": wanted})["runsOrError"]["results"]
 
     def evaluations(self, asset: str, check: str) -> list[dict[str, Any]]:
-        """What the UI lists of a check: `timestamp`, `success`, and the rows of its table as `worst`; newest first."""
-        listed = self.ask(_CHECKED, asset={"path": [asset]}, check=check)["assetCheckExecutions"]
+        """The evaluations of a check as in the UI, newest first: `timestamp`, `success`, and the table's rows as
+        `worst`."""
+        listed = self.query(_CHECKED, asset={"path": [asset]}, check=check)["assetCheckExecutions"]
         evaluations = [one["evaluation"] for one in listed if one["evaluation"] is not None]
         for one in evaluations:
             tables = [entry["table"]["records"] for entry in one.pop("metadataEntries") if "table" in entry]
@@ -121,17 +122,16 @@ class Dev:
         return evaluations
 
     def status_of(self, run_id: str) -> str:
-        (run,) = self.ask(_RUNS, filter={"runIds": [run_id]})["runsOrError"]["results"]
+        (run,) = self.query(_RUNS, filter={"runIds": [run_id]})["runsOrError"]["results"]
         return run["status"]
 
     def tree(self) -> list[psutil.Process]:
-        """The process and all it started."""
+        """The process and all its descendants."""
         own = psutil.Process(self.process.pid)
         return [own, *own.children(recursive=True)]
 
     def end(self) -> list[psutil.Process]:
-        """SIGTERM to the one process a person knows of; those of its processes that live on. A zombie does not: it has
-        ended, and the system has yet to take note."""
+        """Sends SIGTERM to the main process. Returns the processes that are still alive, without zombies."""
         tree = self.tree()
         self.process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
@@ -149,7 +149,8 @@ def _lives(process: psutil.Process) -> bool:
 
 @contextmanager
 def dev(environment: Mapping[str, str], log: Path) -> Iterator[Dev]:
-    """`audit dev` in `environment`, with its definitions loaded; all its processes are gone afterwards."""
+    """Runs `audit dev` in `environment`, and waits until its definitions are loaded. Ends all its processes
+    afterwards."""
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "audit_assets.cli", "dev"],
@@ -157,6 +158,7 @@ def dev(environment: Mapping[str, str], log: Path) -> Iterator[Dev]:
             env={"AI_AUDIT_DASHBOARD_URL": f"http://localhost:{free_port()}", **environment},
             stdout=out,
             stderr=subprocess.STDOUT,
+            umask=0o022,
         )
     running = Dev(process, environment["AI_AUDIT_DAGSTER_URL"].replace("localhost", "127.0.0.1"), log)
     try:
@@ -169,7 +171,7 @@ def dev(environment: Mapping[str, str], log: Path) -> Iterator[Dev]:
 
 
 def until(found: Callable[[], T], within: float) -> T:
-    """What `found` returns, as soon as it is true."""
+    """Polls `found` until it returns a true value, and returns the value."""
     deadline = time.monotonic() + within
     while not (value := found()):
         assert time.monotonic() < deadline, f"not within {within:.0f} s"

@@ -1,4 +1,4 @@
-"""Real LLM traffic through the whole pipeline: counts by day equal the file's.
+"""Real LLM traffic through the whole pipeline: counts per day equal those of the file.
 
 BurstGPT (HPMLL/BurstGPT), CC BY 4.0: hourly counts and log types are real.
 """
@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets_tests.homes import Home
+from audit_assets_tests.environments import Home
 
 FILE = PROJECT_ROOT.parent / "shared/data/burstgpt_hourly_full.parquet"
 
@@ -25,7 +25,7 @@ pytestmark = [
 
 
 def load_and_build(home: Home, file: Path, frame: pl.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
-    """Loads the file as the command does, syncs all of it, builds its days, and compares the counts."""
+    """Loads the file with the command, syncs all of it, builds its days, and compares the counts."""
     from audit_assets.cli.app import main
 
     def audit(*arguments: str) -> dict[str, object]:
@@ -46,9 +46,9 @@ def load_and_build(home: Home, file: Path, frame: pl.DataFrame, capsys: pytest.C
     outcome = home.build(first, last, mode="days")
     assert outcome.succeeded, outcome.failure
     daily = "select date, sum(interaction_count)::bigint from analytics.ai_audit_daily group by 1 order by 1"
-    assert home.published(daily) == days.rows()
+    assert home.query_snapshot(daily) == days.rows()
     dense = "select count(*) from analytics.ai_audit_capability_stats where date between ? and ?"
-    assert home.published(dense.replace("?", "date '{}'").format(first, last))[0][0] >= (last - first).days
+    assert home.query_snapshot(dense.replace("?", "date '{}'").format(first, last))[0][0] >= (last - first).days
 
 
 def test_the_first_days_of_real_traffic_are_counted_as_the_file_counts_them(

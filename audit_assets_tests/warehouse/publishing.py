@@ -1,7 +1,7 @@
 """A small warehouse to publish from, and a child process that publishes it in a loop until it is killed.
 
-Every row is counted by three tables in one commit: raw rows, a table by day, a whole table. In a whole snapshot they
-agree.
+Every row is counted by three tables in one commit: raw rows, a per-day table and a whole table. In a consistent
+snapshot they agree.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from pathlib import Path
 
 import duckdb
 
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
-from audit_assets.warehouse.duckdb_keeper import DuckDBKeeper
-from audit_assets.warehouse.raw import count_days
+from audit_assets.warehouse.duckdb.maintenance import DuckDBMaintenance
+from audit_assets.warehouse.duckdb.statements import count_loads
+from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from audit_assets.warehouse.snapshot import Manifest, open_snapshot, publish, read_manifest
 
 FIRST = date(2026, 11, 1)
 DAYS = 8
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 TABLES = """
 create table if not exists analytics.ai_audit_workspace_stats (date date, workspace_id varchar, rows bigint);
@@ -36,7 +37,7 @@ def warehouse_in(folder: Path) -> DuckDBWarehouse:
 
 
 def add(connection: duckdb.DuckDBPyConnection, day: date, rows: int) -> None:
-    """`rows` interactions of a UTC day, in every table, synced and built."""
+    """Adds `rows` interactions of a UTC day to every table, synced and built."""
     connection.execute("begin transaction")
     connection.execute(
         """insert into analytics.ai_audit_logs by name
@@ -45,13 +46,13 @@ def add(connection: duckdb.DuckDBPyConnection, day: date, rows: int) -> None:
     )
     for table in ("ai_audit_workspace_stats (date, rows)", "ai_audit_daily"):
         connection.execute(f"insert into analytics.{table} values (?, ?)", [day, rows])
-    count_days(connection, {day}, {day})
-    DuckDBKeeper(connection).mark_built([day])
+    count_loads(connection, {day}, {day})
+    DuckDBMaintenance(connection).mark_built([day])
     connection.execute("commit")
 
 
 def counts(folder: Path) -> tuple[int, int, int]:
-    """Interactions by the three tables of the current snapshot."""
+    """The numbers of interactions in the three tables of the current snapshot."""
     with open_snapshot(folder, ["ai_audit_logs", "ai_audit_workspace_stats", "ai_audit_daily"]) as connection:
         row = connection.execute(
             """select (select count(*) from analytics.ai_audit_logs),
@@ -63,7 +64,7 @@ def counts(folder: Path) -> tuple[int, int, int]:
 
 
 def assert_whole(folder: Path) -> Manifest:
-    """The snapshot's files all exist, hold what the manifest says, and agree."""
+    """Asserts that the snapshot's files exist, match the manifest, and agree."""
     manifest = read_manifest(folder)
     assert manifest is not None
     assert [path for path in manifest.paths() if not (folder / path).exists()] == []
@@ -73,12 +74,12 @@ def assert_whole(folder: Path) -> Manifest:
 
 
 def publish_for_ever(path: str) -> None:
-    """Adds rows to a random day and publishes, again and again; a line on stdout a manifest."""
+    """Adds rows to a random day and publishes, in a loop. Prints a line per manifest to stdout."""
     folder = Path(path)
     warehouse = warehouse_in(folder)
-    chance = random.Random()
+    rng = random.Random()
     with warehouse.connection("publishing in a loop") as connection:
         while True:
-            add(connection, FIRST + timedelta(days=chance.randrange(DAYS)), chance.randint(1, 400))
-            published = publish(DuckDBKeeper(connection), folder / "published", datetime.now(UTC))
+            add(connection, FIRST + timedelta(days=rng.randrange(DAYS)), rng.randint(1, 400))
+            published = publish(DuckDBMaintenance(connection), folder / "published", NOW)
             print(published.manifest.snapshot_id, flush=True)

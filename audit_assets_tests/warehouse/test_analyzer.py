@@ -1,4 +1,4 @@
-"""What Google's analyzer is asked of single statements and of scripts."""
+"""Google's analyzer on single statements and on scripts."""
 
 import pytest
 
@@ -69,7 +69,7 @@ def test_a_full_name_is_found_however_it_is_quoted(analyzer: BigQueryAnalyzer, n
         "select @@row_count, @@error.message",
     ],
 )
-def test_a_statement_of_bigquerys_is_taken(analyzer: BigQueryAnalyzer, statement: str):
+def test_a_valid_bigquery_statement_is_accepted(analyzer: BigQueryAnalyzer, statement: str):
     assert len(analyzer.script(statement)) == statement.count(";") + 1
 
 
@@ -100,11 +100,11 @@ def test_a_script_yields_what_each_of_its_statements_does(analyzer: BigQueryAnal
         (("half", "TYPE_DOUBLE"),),
         (("days", "array<date>"),),
     ]
-    assert analyzer.columns("select * from logs") == LOGS  # nothing of a script stays
+    assert analyzer.columns("select * from logs") == LOGS  # a script leaves nothing behind
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "message"),
     [
         ("select 1;\nselect id,\n  m from logs", "Unrecognized name: m [at 3:3]"),
         ("select 'ä';\nselect 'ä', m from logs", "Unrecognized name: m [at 2:13]"),
@@ -145,10 +145,10 @@ def test_a_script_yields_what_each_of_its_statements_does(analyzer: BigQueryAnal
         ),
     ],
 )
-def test_what_bigquery_would_refuse_is_told_with_its_place(analyzer: BigQueryAnalyzer, script: str, said: str):
-    with pytest.raises(AnalyzerError) as refused:
+def test_what_bigquery_would_refuse_is_reported_with_its_place(analyzer: BigQueryAnalyzer, script: str, message: str):
+    with pytest.raises(AnalyzerError) as error:
         analyzer.script(script)
-    assert said in str(refused.value)
+    assert message in str(error.value)
 
 
 def test_a_handler_that_rolls_back_ends_the_transaction(analyzer: BigQueryAnalyzer):

@@ -1,4 +1,4 @@
-"""One writer at a time, across processes, with the holder's name for whoever waits."""
+"""One writer at a time, across processes; a waiting process learns the holder's name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from audit_assets.warehouse.lock import exclusive
+from audit_assets.warehouse.duckdb.lock import exclusive
 from audit_assets.warehouse.protocol import WarehouseError, WarehouseLockedError
 
 pytestmark = pytest.mark.requirement("R10")
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.requirement("R10")
 HOLD = """
 import sys, time
 from pathlib import Path
-from audit_assets.warehouse.lock import exclusive
+from audit_assets.warehouse.duckdb.lock import exclusive
 with exclusive(Path(sys.argv[1]), "a long repair"):
     print("held", flush=True)
     time.sleep(60)
@@ -70,7 +70,7 @@ def test_whoever_waits_gets_it_as_soon_as_it_is_free(tmp_path: Path):
     assert order == ["first", "second"]
 
 
-def test_a_lock_that_cannot_be_made_is_told_with_its_mend(tmp_path: Path):
+def test_a_lock_that_cannot_be_created_is_reported_with_the_fix(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WarehouseError, match="AI_AUDIT_DUCKDB_PATH"), exclusive(tmp_path / "file/lock", "a test"):
         pytest.fail("held nothing")

@@ -1,5 +1,5 @@
-{#- What a build covers: the days of AI_AUDIT_BUILD_DAYS, and the source's now of AI_AUDIT_BUILD_NOW.
-    Both are read only while executing: read while parsing, each change of them would parse the project anew. -#}
+{#- The window of a build: the days in AI_AUDIT_BUILD_DAYS, and the source's now in AI_AUDIT_BUILD_NOW.
+    Both are read only while executing: if they were read while parsing, each change would parse the project again. -#}
 
 {#- The UTC days to rebuild, sorted, as ISO text. -#}
 {% macro build_days() %}
@@ -22,7 +22,7 @@
   {{ return(days | unique | sort) }}
 {% endmacro %}
 
-{#- The source's now as ISO text in UTC without its zone: 2026-11-05 12:00:00. -#}
+{#- The source's now as ISO text in UTC, without the zone: 2026-11-05 12:00:00. -#}
 {% macro build_now() %}
   {%- if not execute -%}{{ return('1970-01-01 00:00:00') }}{%- endif -%}
   {%- set now = env_var('AI_AUDIT_BUILD_NOW', '') -%}
@@ -36,8 +36,26 @@
   {{ return(found.group(1) ~ ' ' ~ found.group(2)) }}
 {% endmacro %}
 
-{#- True where the whole history is built: a full refresh, or a table that is not there yet (none of its days is
-    right). AI_AUDIT_BUILD_DAYS must be named for the latter too, so that a forgotten window is always an error. -#}
+{#- Overrides dbt's macro. A table that lacks a column of its contract, as created by an earlier version, is also
+    rebuilt from the whole history: a column that is only added would be empty for earlier days. -#}
+{% macro should_full_refresh() %}
+  {%- set configured = config.get('full_refresh') -%}
+  {%- if configured is not none -%}{{ return(configured) }}{%- endif -%}
+  {{ return(flags.FULL_REFRESH or lacks_a_column()) }}
+{% endmacro %}
+
+{% macro lacks_a_column() %}
+  {%- if not execute or not flags.INTROSPECT or config.get('materialized') != 'incremental' -%}{{ return(false) }}{%- endif -%}
+  {%- if 'lacks_a_column' not in model -%}
+    {%- set existing = load_relation(this) -%}
+    {%- set names = adapter.get_columns_in_relation(existing) | map(attribute='name') | map('lower') | list if existing else [] -%}
+    {%- do model.update({'lacks_a_column': existing is not none and model.columns.keys() | reject('in', names) | list | length > 0}) -%}
+  {%- endif -%}
+  {{ return(model.lacks_a_column) }}
+{% endmacro %}
+
+{#- Whether the whole history is built: in a full refresh, or if the table does not exist yet. AI_AUDIT_BUILD_DAYS must
+    be set for the latter too, so that a missing window is always an error. -#}
 {% macro builds_everything() %}
   {%- if not execute or should_full_refresh() -%}{{ return(true) }}{%- endif -%}
   {%- do build_days() -%}
@@ -48,14 +66,14 @@
 
 {% macro now_literal() %}{{ timestamp_literal(build_now()) }}{% endmacro %}
 
-{#- The day of the source's now: it is not over, and the dense calendar reaches to it. -#}
+{#- The day of the source's now. It is not over; the dense calendar ends with it. -#}
 {% macro running_day() %}{{ day_literal(build_now()[:10]) }}{% endmacro %}
 
-{% macro build_day_list() -%}
-  {%- for day in build_days() -%}{{ day_literal(day) }}{{ ', ' if not loop.last }}{%- endfor -%}
+{% macro build_day_list(days=none) -%}
+  {%- for day in days or build_days() -%}{{ day_literal(day) }}{{ ', ' if not loop.last }}{%- endfor -%}
 {%- endmacro %}
 
-{#- A condition on a DATE column: the days this build replaces in a table that is rebuilt day by day. -#}
+{#- A condition on a DATE column: the days that this build replaces in a table that is rebuilt per day. -#}
 {% macro is_built_day(column='date') -%}
   {%- if builds_everything() -%}
     true
@@ -64,17 +82,34 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- The same on staging. The plain bounds on created_at come first: they are what both engines prune files by. -#}
-{% macro is_built_row() -%}
+{#- The same for rows of staging. `and_days` are offsets in days from each built day, whose rows are included. The
+    bounds on created_at come first, since both engines prune files by them. -#}
+{% macro is_built_row(and_days=[]) -%}
   {%- if builds_everything() -%}
     {{ every_row() }}
   {%- else -%}
-    {{ rows_of_build_days() }}
+    {{ rows_of_build_days(days=build_days_and(and_days)) }}
   {%- endif -%}
 {%- endmacro %}
 
-{#- A condition that every row of the raw table or of staging meets. BigQuery answers no statement that reads them
-    without a literal bound on created_at (the raw table says require_partition_filter). -#}
+{#- The built days and, for each, the days at the offsets `shifts`, sorted. -#}
+{% macro build_days_and(shifts) %}
+  {%- set days = build_days() | list -%}
+  {%- for day in build_days() -%}
+    {%- for shift in shifts -%}
+      {%- do days.append(shifted_day(day, shift)) -%}
+    {%- endfor -%}
+  {%- endfor -%}
+  {{ return(days | unique | sort) }}
+{% endmacro %}
+
+{% macro shifted_day(day, shift) %}
+  {%- set found = modules.datetime.datetime.strptime(day, '%Y-%m-%d') + modules.datetime.timedelta(days=shift) -%}
+  {{ return(found.strftime('%Y-%m-%d')) }}
+{% endmacro %}
+
+{#- A condition that every row of the raw table or of staging meets. BigQuery refuses statements that read them without
+    a literal bound on created_at (the raw table has require_partition_filter). -#}
 {% macro every_row() -%}
   {%- if target.type == 'bigquery' -%}
     created_at >= {{ timestamp_literal('1900-01-01 00:00:00') }}
@@ -83,23 +118,21 @@
   {%- endif -%}
 {%- endmacro %}
 
-{% macro rows_of_build_days(day='date') -%}
-  {%- set days = build_days() -%}
-  {%- set last = modules.datetime.datetime.strptime(days[-1], '%Y-%m-%d') -%}
-  {%- set end = (last + modules.datetime.timedelta(days=1)).strftime('%Y-%m-%d') -%}
+{% macro rows_of_build_days(day='date', days=none) -%}
+  {%- set days = days or build_days() -%}
   created_at >= {{ timestamp_literal(days[0] ~ ' 00:00:00') }}
-  and created_at < {{ timestamp_literal(end ~ ' 00:00:00') }}
-  and {{ day }} in ({{ build_day_list() }})
+  and created_at < {{ timestamp_literal(shifted_day(days[-1], 1) ~ ' 00:00:00') }}
+  and {{ day }} in ({{ build_day_list(days) }})
 {%- endmacro %}
 
-{#- The first day a dense table must rebuild. Zero days and windows reach forward from the first changed day, and
-    days on which nothing was synced have no rows yet: so from the earlier of the first built day and the last day
-    the table holds. For BigQuery that is a literal, asked for once: it prunes partitions by nothing else. -#}
+{#- The first day a dense table must rebuild: the earlier of the first built day and the table's last day. Days of zeros
+    and windows depend on the days before them, and days without a sync have no rows yet. BigQuery prunes partitions
+    only by literals, so there the day is queried once and becomes a literal. -#}
 {% macro first_dense_day() -%}
   {%- if builds_everything() -%}
     {{ day_literal('1900-01-01') }}
   {%- elif target.type == 'bigquery' -%}
-    {{ day_literal([build_days()[0], last_held_day()] | min) }}
+    {{ day_literal([build_days()[0], last_loaded_day()] | min) }}
   {%- else -%}
     (
       select least({{ day_literal(build_days()[0]) }}, coalesce(max(date), {{ day_literal(build_days()[0]) }}))
@@ -108,16 +141,16 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- The last day `this` holds, as ISO text, where it lies in the hundred days before the first built one or later; else
-    a day before all others, since then no day is known to be right. Where nothing may be asked, the first built day. -#}
-{% macro last_held_day() %}
+{#- The last day in `this`, as ISO text, if it is at most a hundred days before the first built day; else a day before
+    all others, since then no day is known to be right. Without introspection, the first built day. -#}
+{% macro last_loaded_day() %}
   {%- if not flags.INTROSPECT -%}{{ return(build_days()[0]) }}{%- endif -%}
-  {%- if 'last_held_day' not in model -%}
-    {%- set held = run_query(
+  {%- if 'last_loaded_day' not in model -%}
+    {%- set result = run_query(
       'select cast(max(date) as string) as last_day from ' ~ this
       ~ ' where date >= ' ~ add_days(day_literal(build_days()[0]), -100)
     ) -%}
-    {%- do model.update({'last_held_day': (held.rows[0][0] or '1900-01-01') | string}) -%}
+    {%- do model.update({'last_loaded_day': (result.rows[0][0] or '1900-01-01') | string}) -%}
   {%- endif -%}
-  {{ return(model.last_held_day) }}
+  {{ return(model.last_loaded_day) }}
 {% endmacro %}

@@ -1,6 +1,6 @@
-{#- What only ai_audit_workspace_coverage needs. -#}
+{#- Macros of ai_audit_workspace_coverage. -#}
 
-{#- The days that have their row already; it is never refreshed itself. -#}
+{#- The days that have a row already. The model itself is never refreshed. -#}
 {% macro days_captured() -%}
   {%- if is_incremental() -%}
     (select date from {{ this }})
@@ -9,8 +9,8 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- A condition on a day that has no row: the build names it, or it is later than all that have one. What lies before is
-    left to the build that brings its records, so that no day is told from half of them. -#}
+{#- A condition on a day without a row: the build names it, or it is later than all days with a row. Earlier days wait
+    for the build that loads their records, so that no day is computed from a part of them. -#}
 {% macro is_day_to_capture(day='date') -%}
   {%- if not execute or flags.FULL_REFRESH or not is_incremental() -%}
     true

@@ -1,10 +1,10 @@
-{#- The places where DuckDB and BigQuery differ, and nowhere else. -#}
+{#- Everything in which DuckDB and BigQuery differ. -#}
 
 {% macro timestamp_literal(text) -%}
   {%- if target.type == 'bigquery' -%}timestamp '{{ text }}+00'{%- else -%}timestamptz '{{ text }}+00'{%- endif -%}
 {%- endmacro %}
 
-{#- Text without surrounding white space; null where nothing is left. -#}
+{#- Text without surrounding whitespace; null if nothing is left. -#}
 {% macro trimmed(text) -%}
   {%- if target.type == 'bigquery' -%}
     nullif(trim({{ text }}, ' \t\n\v\f\r' || chr(160)), '')
@@ -13,8 +13,7 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- A number from text, or null; infinity and NaN are no numbers here. DuckDB alone would read 1_000,
-    BigQuery alone 0x10. -#}
+{#- A number from text, or null, also for infinity and NaN. Only DuckDB would accept 1_000, and only BigQuery 0x10. -#}
 {% macro safe_float(text) -%}
   {%- if target.type == 'bigquery' -%}
     if(is_inf(safe_cast({{ text }} as float64)) or is_nan(safe_cast({{ text }} as float64)) or lower({{ text }}) like '%x%', null, safe_cast({{ text }} as float64))
@@ -25,11 +24,20 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- A whole number of at least zero from text, or null. -#}
+{#- A non-negative integer from trimmed text, or null. Digits are never cast to a double, which is exact only to 2^53; a
+    number with an exponent (1e3) is, and becomes null beyond that. -#}
 {% macro safe_count(text) -%}
   case
-    when {{ safe_float(text) }} between 0 and 9007199254740992 and floor({{ safe_float(text) }}) = {{ safe_float(text) }}
-      then cast({{ safe_float(text) }} as {{ 'int64' if target.type == 'bigquery' else 'bigint' }})
+    when nullif(regexp_extract({{ text }}, '^[+]?[0-9]+(?:[.]0*)?$'), '') is not null
+      {%- if target.type == 'bigquery' %}
+      then safe_cast(regexp_extract({{ text }}, '[0-9]+') as int64)
+      {%- else %}
+      then try_cast(regexp_extract({{ text }}, '[0-9]+') as bigint)
+      {%- endif %}
+    when
+      {{ safe_float(text) }} between 0 and 9007199254740991 and floor({{ safe_float(text) }}) = {{ safe_float(text) }}
+      and lower({{ text }}) like '%e%'
+      then {{ as_count(safe_float(text)) }}
   end
 {%- endmacro %}
 
@@ -42,9 +50,10 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- Discrete percentiles of a group, prepared once and picked from. Exact ones are an observed value, the ceil(p × n)-th:
-    DuckDB keeps the four; BigQuery keeps the sorted group, which holds about ten million events. Beyond that the
-    variable `percentiles` asks BigQuery for a sketch: a value of about that rank, in memory that does not grow. -#}
+{#- Discrete percentiles of a group, computed once; latency_percentile picks one. An exact percentile is an observed
+    value, the ceil(p × n)-th. DuckDB keeps the four values; BigQuery keeps the sorted group, up to about ten million
+    events. For more, set the variable `percentiles` to `sketch`: BigQuery then returns a value of about that rank, in
+    constant memory. -#}
 {% macro latency_percentiles(number) -%}
   {%- if target.type != 'bigquery' -%}
     quantile_disc({{ number }}, [0.5, 0.9, 0.95, 0.99])
@@ -81,7 +90,7 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- A day as a number, so that window frames count days and not rows. -#}
+{#- A day as a number, so that window frames count days instead of rows. -#}
 {% macro day_number(day) -%}
   {%- if target.type == 'bigquery' -%}unix_date({{ day }}){%- else -%}({{ day }} - date '1970-01-01'){%- endif -%}
 {%- endmacro %}
@@ -111,7 +120,7 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- A table expression: the starts of the steps of a UTC day, so many minutes apart, in the column `name`. -#}
+{#- A table expression: the starts of the steps of a UTC day, `minutes` apart, in the column `name`. -#}
 {% macro steps_of_day(day, minutes, name) -%}
   {%- if target.type == 'bigquery' -%}
     unnest(generate_timestamp_array(timestamp({{ day }}), timestamp_add(timestamp({{ day }}), interval {{ 1440 - minutes }} minute), interval {{ minutes }} minute)) as {{ name }}
@@ -120,7 +129,7 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- A table expression: the whole numbers from 0 to count - 1, in the column `name`. -#}
+{#- A table expression: the integers from 0 to count - 1, in the column `name`. -#}
 {% macro numbers_below(count, name) -%}
   {%- if target.type == 'bigquery' -%}
     unnest(generate_array(0, {{ count - 1 }})) as {{ name }}
@@ -129,7 +138,7 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- The start of the step of so many minutes that an instant lies in. Steps are cut in UTC. -#}
+{#- The start of the step of `minutes` that contains an instant. Steps are aligned to UTC. -#}
 {% macro step_of(instant, minutes) -%}
   {%- if target.type == 'bigquery' -%}
     timestamp_micros(div(unix_micros({{ instant }}), {{ 60000000 * minutes }}) * {{ 60000000 * minutes }})
@@ -138,7 +147,7 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- What clocks in the rules' time zone show at an instant: a timestamp without a zone. -#}
+{#- The local time in the rules' time zone, as a timestamp without a zone. -#}
 {% macro local_time(instant) -%}
   {%- if target.type == 'bigquery' -%}
     datetime({{ instant }}, '{{ var('rules_timezone') }}')
@@ -151,7 +160,7 @@
   (60 * extract(hour from {{ time }}) + extract(minute from {{ time }}))
 {%- endmacro %}
 
-{#- A whole number as the contracts have it; DuckDB sums and counts conditions in 128 bits. -#}
+{#- An integer of the type in the contracts. DuckDB sums and counts conditions in 128 bits. -#}
 {% macro as_count(number) -%}
   cast({{ number }} as {{ 'int64' if target.type == 'bigquery' else 'bigint' }})
 {%- endmacro %}
@@ -160,13 +169,13 @@
   cast({{ value }} as {{ 'string' if target.type == 'bigquery' else 'varchar' }})
 {%- endmacro %}
 
-{#- A whole number in the 4 bytes that the counts of a step need: with 8 the windows over three million steps would not
-    fit into memory. BigQuery knows one width. -#}
+{#- An integer of 4 bytes, enough for the counts of a step: with 8 bytes the windows over three million steps would not
+    fit into memory. BigQuery has only one width. -#}
 {% macro as_small_count(number) -%}
   cast({{ number }} as {{ 'int64' if target.type == 'bigquery' else 'integer' }})
 {%- endmacro %}
 
-{#- The newest of an array's values (it begins with the newest, and says how many count), from the lowest up. -#}
+{#- The `count` newest values of an array that is ordered newest first, sorted ascending. -#}
 {% macro sorted_newest(numbers, count) -%}
   {%- if target.type == 'bigquery' -%}
     array(select number from unnest({{ numbers }}) as number with offset as age where age < {{ count }} order by number)
@@ -175,7 +184,7 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- The values of an array, from the lowest up. -#}
+{#- The values of an array, sorted ascending. -#}
 {% macro sorted_array(numbers) -%}
   {%- if target.type == 'bigquery' -%}
     array(select number from unnest({{ numbers }}) as number order by number)
@@ -184,7 +193,7 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- The value at a place of an array, counted from 1; null where there is none. -#}
+{#- The value at a 1-based position of an array; null if there is none. -#}
 {% macro value_at(numbers, place) -%}
   {%- if target.type == 'bigquery' -%}
     {{ numbers }}[safe_ordinal({{ place }})]
@@ -201,7 +210,7 @@
   {%- endif -%}
 {%- endmacro %}
 
-{#- Whole division of whole numbers. -#}
-{% macro divided(number, by) -%}
+{#- Integer division. -#}
+{% macro integer_divide(number, by) -%}
   {%- if target.type == 'bigquery' -%}div({{ number }}, {{ by }}){%- else -%}(({{ number }}) // {{ by }}){%- endif -%}
 {%- endmacro %}

@@ -1,16 +1,16 @@
-{#- What is usual at a step, from earlier days alone: the one form of the expectations, for a capability and for all
+{#- The expected counts of a step, computed from earlier days only. The same SQL serves a single capability and all
     together, live and in a backtest.
 
     A table expression over two CTEs: dense counts per step (series, step_start, local_date, step_of_day,
-    interaction_count and the columns of `carried`), and what each series is called (series and the key columns). A
-    series is a number here and counts are narrow, since millions of steps are sorted four times in 1 GB.
+    interaction_count and the columns of `carried`), and the names of the series (series and the key columns). A series
+    is a number here and counts are 4 bytes wide, since millions of steps are sorted four times in 1 GB.
 
-    Days are those of the rules' time zone. A step is compared with the same time of day, as clocks show it, on the 14
-    days before: an hour that a clock change leaves out is missing from that day; of an hour that it repeats the second
-    is compared with nothing. Windows of hours end with the step and reach into the day before. -#}
+    Days are those of the rules' time zone. A step is compared with the same local time of day on the 14 days before. An
+    hour that a clock change skips is missing from its day; the second pass of an hour that it repeats is not compared.
+    Windows of hours end with the step and reach into the day before. -#}
 
-{#- How many UTC days before the first rebuilt one must be read: 14 days before each of the 14 days to compare with, one
-    for windows that begin the day before, and two for days that begin elsewhere than in UTC. -#}
+{#- The number of UTC days to read before the first rebuilt one: 14 days before each of the 14 days to compare with, one
+    for windows that begin the day before, and two because local days differ from UTC days. -#}
 {% macro expectation_days() %}{{ return(31) }}{% endmacro %}
 
 {% macro with_expectations(steps, series, keys, carried) %}
@@ -28,8 +28,8 @@
     'lowest_day', 'day_before_1h', 'week_before_2h', 'lowest_2nd_1h', 'lowest_3rd_1h', 'highest_1h', 'highest_2nd_1h',
     'lowest_2h', 'lowest_2nd_2h', 'lowest_3rd_6h', 'highest_6h'
   ] -%}
-  {#- Up to which step the expectations do not count for a silence: the newest with calls. What lies before the days
-      that are rebuilt is in what the table held at their beginning. -#}
+  {#- A silence starts after the newest step with calls: expectations up to it do not count. What was expected before
+      the rebuilt days comes from the table's rows of the day before. -#}
   {%- set active = 'interaction_count > 0' -%}
   {%- if not builds_everything() -%}
     {%- set active = active ~ ' or cast(step_start as date) < ' ~ first_dense_day() -%}
@@ -70,14 +70,14 @@ usual_days as (
     from days_before
 ),
 
--- Days are joined before the windows, not after: either side is small here, whichever is held in memory.
-recalled as (
+-- Days are joined before the windows, where both sides are small, whichever of them is kept in memory.
+comparison_steps as (
     select
-        {{ prefixed(own, 'steps') }},
+        {{ qualified_columns(own, 'steps') }},
         usual_days.total_before,
         usual_days.day_median_14d,
         {{ as_small_count(seconds_between('usual_days.day_begins_at', 'steps.step_start')) }} as seconds_into_day,
-        lag(steps.local_date) over same_step as day_recalled,
+        lag(steps.local_date) over same_step as compared_date,
         {%- for day in days %}
         lag(steps.interaction_count, {{ day }}) over same_step as count_{{ day }}{{ ',' if not loop.last }}
         {%- endfor %}
@@ -92,15 +92,15 @@ expected as (
         total_before,
         day_median_14d,
         seconds_into_day,
-        coalesce(day_recalled = local_date, false) as is_repeated,
+        coalesce(compared_date = local_date, false) as is_repeated,
         case
-            when day_recalled < local_date
+            when compared_date < local_date
                 then {{ array_median('[' ~ numbered('count_', days) | join(', ') ~ ']') }}
         end as expected_count
-    from recalled
+    from comparison_steps
 ),
 
--- Thousandths are whole numbers: their sum is the same in whatever order and from whichever day it is taken.
+-- Sums of integer thousandths do not depend on the order or the first day of the summation.
 trailing_counts as (
     select
         {{ own | join(', ') }},
@@ -173,8 +173,8 @@ usual_counts as (
         {%- for hour in hours %}
         {%- set earlier = 'earlier_' ~ hour ~ 'h' %}
         (
-            {{ value_at(earlier, divided('comparable_days + 1', 2)) }}
-            + {{ value_at(earlier, divided('comparable_days + 2', 2)) }}
+            {{ value_at(earlier, integer_divide('comparable_days + 1', 2)) }}
+            + {{ value_at(earlier, integer_divide('comparable_days + 2', 2)) }}
         ) / 2 as usual_{{ hour }}h,
         {%- endfor %}
         {{ value_at('earlier_1h', 2) }} as lowest_2nd_1h,
@@ -258,17 +258,17 @@ records as (
 
 {%- if not builds_everything() %},
 
--- Where each series stood at the end of the day before: its silence may have begun before what is read here.
-stood as (
+-- The state of each series at the end of the day before: its silence may have begun before the days that are read.
+previous_state as (
     select
         named.series,
-        held.last_interaction_at,
-        held.expected_since_last
-    from {{ this }} as held
-    inner join {{ series }} as named on {{ same(keys, 'held', 'named') }}
+        previous.last_interaction_at,
+        previous.expected_since_last
+    from {{ this }} as previous
+    inner join {{ series }} as named on {{ join_condition(keys, 'previous', 'named') }}
     where
-        held.date = {{ add_days(first_dense_day(), -1) }}
-        and held.step_start = (
+        previous.date = {{ add_days(first_dense_day(), -1) }}
+        and previous.step_start = (
             select max(step_start) from {{ this }} where date = {{ add_days(first_dense_day(), -1) }}
         )
 )
@@ -276,7 +276,7 @@ stood as (
 
 select
     cast(ratios.step_start as date) as date,
-    {{ prefixed(keys, 'named') }},
+    {{ qualified_columns(keys, 'named') }},
     ratios.step_start,
     ratios.local_date,
     ratios.expected_count,
@@ -284,8 +284,8 @@ select
     {%- for column in ['step_of_day', 'interaction_count'] + whole %}
     {{ as_count('ratios.' ~ column) }} as {{ column }},
     {%- endfor %}
-    {{ prefixed(carried, 'ratios') }},
-    {{ prefixed(['usual_1h', 'usual_2h', 'usual_6h', 'ratio_2h', 'ratio_6h', 'low_share_6h'], 'ratios') }},
+    {{ qualified_columns(carried, 'ratios') }},
+    {{ qualified_columns(['usual_1h', 'usual_2h', 'usual_6h', 'ratio_2h', 'ratio_6h', 'low_share_6h'], 'ratios') }},
     {%- for column in ['peak_1h', 'peak_2nd_1h', 'peak_2nd_2h', 'peak_2nd_6h'] %}
     {{ as_count('records.' ~ column) }} as {{ column }},
     {%- endfor %}
@@ -295,10 +295,10 @@ select
     ratios.last_active_step as last_interaction_at,
     ratios.silent_thousandths / 1000 as expected_since_last
     {%- else %}
-    coalesce(ratios.last_active_step, stood.last_interaction_at) as last_interaction_at,
+    coalesce(ratios.last_active_step, previous_state.last_interaction_at) as last_interaction_at,
     ratios.silent_thousandths / 1000 + case
         when ratios.last_active_step is null or cast(ratios.last_active_step as date) < {{ first_dense_day() }}
-            then coalesce(stood.expected_since_last, 0)
+            then coalesce(previous_state.expected_since_last, 0)
         else 0
     end as expected_since_last
     {%- endif %}
@@ -306,7 +306,7 @@ from ratios
 inner join {{ series }} as named on ratios.series = named.series
 inner join records on ratios.series = records.series and ratios.local_date = records.local_date
 {%- if not builds_everything() %}
-left join stood on ratios.series = stood.series
+left join previous_state on ratios.series = previous_state.series
 where cast(ratios.step_start as date) >= {{ first_dense_day() }}
 {%- endif %}
 )

@@ -1,5 +1,5 @@
-{#- dbt's customisation point for what a test reads: `where: __built_days__` becomes the days of this build,
-    so that the tests of a partitioned table cost the same at a thousand days of history as at ten. -#}
+{#- Overrides dbt's macro for the rows a test reads: `where: __built_days__` becomes the days of this build, so that
+    testing a partitioned table costs the same with a thousand days of history as with ten. -#}
 {% macro get_where_subquery(relation) -%}
   {%- set condition = config.get('where') -%}
   {%- if not condition -%}
@@ -11,7 +11,7 @@
   {{ return('(select * from ' ~ relation ~ ' where ' ~ condition ~ ') as tested') }}
 {%- endmacro %}
 
-{#- The condition itself; a full refresh is tested whole. Staging is pruned by created_at. -#}
+{#- The condition itself. A full refresh is tested as a whole. Staging is pruned by created_at. -#}
 {% macro tested_days(relation) -%}
   {%- if not execute or flags.FULL_REFRESH -%}
     {{ every_row() if relation.identifier.startswith('stg_') else 'true' }}

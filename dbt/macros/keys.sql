@@ -1,9 +1,9 @@
-{#- Key columns of a series, in a select or a join. -#}
+{#- Key columns of a series in a select list, and as a join condition. -#}
 
-{% macro prefixed(keys, relation) -%}
+{% macro qualified_columns(keys, relation) -%}
   {%- for column in keys %}{{ relation }}.{{ column }}{{ ', ' if not loop.last }}{% endfor -%}
 {%- endmacro %}
 
-{% macro same(keys, left, right) -%}
+{% macro join_condition(keys, left, right) -%}
   {%- for column in keys %}{{ left }}.{{ column }} = {{ right }}.{{ column }}{{ ' and ' if not loop.last }}{% endfor -%}
 {%- endmacro %}

@@ -1,9 +1,9 @@
-{#- How calls ended in the quarter of an hour and the hour up to the end of each step: the one form of the outcomes of
-    a capability and of all together. A table expression for a CTE of counts per step that has calls (with the columns
-    of `counted_columns`), its key columns, and the grid of the same series, whose counts give the base rate.
+{#- The outcomes of calls in the 15 and the 60 minutes up to the end of each step. The same SQL serves a single
+    capability and all together. A table expression for a CTE of counts per step with calls (with the columns of
+    `outcome_figures`), its key columns, and the grid of the same series, whose counts give the base rate.
 
-    The counts of a step are handed on to the steps whose trailing hour it lies in; sums, minima and maxima over them
-    are those over the events. -#}
+    The counts of a step contribute to every step whose trailing hour contains it; sums, minima and maxima over these
+    contributions equal those over the events. -#}
 {% macro outcome_figures() %}
   {{ return(['interaction_count', 'success_count', 'error_count', 'unknown_count', 'workspace_known_count']) }}
 {% endmacro %}
@@ -14,7 +14,7 @@
   {%- set key = keys | join(', ') -%}
   {%- set figures = outcome_figures() -%}
 (
-with handed_on as (
+with step_contributions as (
     select
         {{ key }},
         {{ add_minutes('step_start', minutes ~ ' * steps_ago') }} as step_start,
@@ -46,7 +46,7 @@ spans as (
         {%- endfor %}
         min(case when steps_ago = 0 then first_error_workspace end) as first_error_workspace,
         max(case when steps_ago = 0 then last_error_workspace end) as last_error_workspace
-    from handed_on
+    from step_contributions
     group by {{ key }}, step_start
 ),
 
@@ -98,7 +98,8 @@ rates as (
         {{- ',' if not loop.last }}
         {%- endfor %}
     from outcomes
-    left join known_before on outcomes.date = known_before.date and {{ same(keys, 'outcomes', 'known_before') }}
+    left join known_before
+        on outcomes.date = known_before.date and {{ join_condition(keys, 'outcomes', 'known_before') }}
 )
 
 select
@@ -128,7 +129,7 @@ from rates
 {% endmacro %}
 
 {#- The lower end of Wilson's score interval of a share among `count` (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927,
-    209-212). Null where the share is; rounding may not take it below zero. -#}
+    209-212). Null if the share is null; never below zero by rounding. -#}
 {% macro wilson_low(share, count) -%}
   {%- set z = var('outcome_z') -%}
   case
@@ -138,4 +139,13 @@ from rates
         - {{ z }} * sqrt({{ share }} * (1 - {{ share }}) / {{ count }} + {{ z * z / 4 }} / ({{ count }} * {{ count }}))
       ) / (1 + {{ z * z }} / {{ count }}))
   end
+{%- endmacro %}
+
+{#- The marts' column names for each span of minutes. -#}
+{% macro numbered_by_span(columns, spans) -%}
+  {%- set names = [] -%}
+  {%- for span in spans -%}
+  {%- for column in columns -%}{%- do names.append(column ~ '_' ~ span ~ 'm') -%}{%- endfor -%}
+  {%- endfor -%}
+  {{ return(names) }}
 {%- endmacro %}

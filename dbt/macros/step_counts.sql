@@ -1,8 +1,8 @@
-{#- Where the grids' counts come from: a table expression with a row per environment, capability and step.
+{#- The counts of the grids: a table expression with one row per environment, capability and step.
 
-    They are the audit records' of the built days; or, where the variable `outside_counts` names a relation, that
-    relation's, so that a backtest runs another series through the same models. The latter are counts alone: every
-    outcome is 0, the environment `live`. A row of zero there says that the step was watched. -#}
+    They are counted from the audit records of the built days or, if the variable `outside_counts` names a relation,
+    taken from that relation, so that a backtest runs an external series through the same models. External series have
+    counts only: every outcome is 0, and the environment is `live`. A row of zero means that the step was observed. -#}
 {% macro step_counts() %}
   {%- if var('outside_counts') -%}
 (
@@ -37,7 +37,7 @@
   {%- endif -%}
 {% endmacro %}
 
-{#- The step the dense calendar reaches to: the running one, or the newest one there is an outside count of. -#}
+{#- The last step of the dense calendar: the running step, or the newest step of the external series. -#}
 {% macro last_step(counts) -%}
   {%- if var('outside_counts') -%}
     (select max(step_start) from {{ counts }})

@@ -1,6 +1,6 @@
 {{ config(meta={'dagster': {'ref': {'name': 'ai_audit_daily'}}}) }}
 
--- Days on which the raw rows, less those of drills, are not as many as ai_audit_daily says.
+-- Days on which the number of raw rows, without those of drills, differs from ai_audit_daily.
 with raw_days as (
     select
         cast(created_at as date) as date,

@@ -104,11 +104,11 @@ fi
 # 2. The sync's tables, and rows: recent, of a drill, and old.
 "$PYTHON" - <<'PY' >"${TMPDIR:-/tmp}/$DATASET.sql"
 from audit_assets.settings import read_settings
-from audit_assets.warehouse.bigquery.client import place_of
+from audit_assets.warehouse.bigquery.client import location_of
 from audit_assets.warehouse.bigquery.schema import create_statements
-from audit_assets.warehouse.bigquery.terms import BigQueryTerms
+from audit_assets.warehouse.bigquery.client import BigQueryTerms
 
-here = place_of(read_settings(env_file=None))
+here = location_of(read_settings(env_file=None))
 print(";\n".join(create_statements(here, BigQueryTerms(), ())) + ";")
 place = f"{here.project}.{here.dataset}"
 logs = "(id, workflow_id, drill_id, source_documents, created_at)"

@@ -1,4 +1,4 @@
-// What the pages do in the browser: the address is the state, so filters, dates and charts only ever change the address.
+// The pages' behavior in the browser. The URL is the state: filters, dates and charts only change the URL.
 (function () {
   "use strict";
 
@@ -17,7 +17,7 @@
   }
   let here = window.location.pathname;
 
-  // Links within the pages are followed without loading all scripts again; those of the tabs carry the range on.
+  // Links between pages are followed without reloading all scripts; links of the tabs keep the range.
   document.addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
     const link = event.target.closest && event.target.closest("a[href]");
@@ -34,7 +34,7 @@
     go(to.href);
   }, true);
 
-  // A list of options closes when something else is clicked, or Escape is pressed.
+  // A list of options closes on a click elsewhere or on Escape.
   document.addEventListener("click", (event) => {
     for (const open of document.querySelectorAll("details.filter[open]")) {
       if (!open.contains(event.target)) open.removeAttribute("open");
@@ -48,7 +48,7 @@
     }
   });
 
-  // Charts are drawn from the figure in their attribute: those in sight at once, the others when the browser has time.
+  // Charts are drawn from the figure in their attribute: visible charts at once, the others when the browser is idle.
   const CONFIG = { displayModeBar: false, responsive: false, doubleClick: false, showTips: false };
   const waiting = new Set();
   let idle = 0;
@@ -64,16 +64,16 @@
     window.Plotly.react(chart, figure.data, figure.layout, CONFIG);
     if (!first) return;
     chart.on("plotly_click", (event) => {
-      // A hover that compares a whole day names all of its bars: the one under the pointer is meant.
+      // Unified hover reports all bars of a day; use the bar under the pointer.
       const top = chart.getBoundingClientRect().top;
-      const under = (one) => {
-        const bar = (chart.calcdata[one.curveNumber] || [])[one.pointNumber];
-        if (!bar || bar.s === undefined || !one.yaxis || one.yaxis.type === "category") return false;
-        const value = one.yaxis.p2c(event.event.clientY - top - one.yaxis._offset);
+      const isUnderPointer = (point) => {
+        const bar = (chart.calcdata[point.curveNumber] || [])[point.pointNumber];
+        if (!bar || bar.s === undefined || !point.yaxis || point.yaxis.type === "category") return false;
+        const value = point.yaxis.p2c(event.event.clientY - top - point.yaxis._offset);
         return bar.b <= value && value <= bar.b + bar.s;
       };
-      const linked = event.points.filter((one) => typeof one.customdata === "string");
-      const point = linked.find(under) || linked[0];
+      const linked = event.points.filter((point) => typeof point.customdata === "string");
+      const point = linked.find(isUnderPointer) || linked[0];
       if (point) go(point.customdata);
     });
     sizes.observe(chart);
@@ -96,34 +96,34 @@
   });
 
   function drawCharts() {
-    const sight = [];
+    const visible = [];
     for (const chart of document.querySelectorAll(".chart[data-figure]")) {
       if (chart.drawn === chart.dataset.figure) continue;
       const { top, bottom } = chart.getBoundingClientRect();
-      if (top < window.innerHeight && bottom > 0) sight.push(chart);
+      if (top < window.innerHeight && bottom > 0) visible.push(chart);
       else waiting.add(chart);
     }
-    sight.forEach(draw);
+    visible.forEach(draw);
     if (waiting.size && !idle) idle = window.requestIdleCallback(drawNext, { timeout: 100 });
   }
 
-  // Plotly is fetched at once, and run while the server makes the first page: to run it takes as long as all the rest.
+  // Plotly is fetched at once and runs while the server renders the first page: it takes as long as all other scripts.
   function addPlotly() {
     const preload = document.getElementById("plotly-script");
     if (!preload || window.Plotly) return;
     const script = document.createElement("script");
     script.src = preload.href;
-    script.onload = tend;
+    script.onload = update;
     document.head.append(script);
   }
-  const ask = window.fetch;
-  window.fetch = (...asked) => {
-    const answer = ask(...asked);
-    if (String(asked[0]).includes("_dash-update-component")) setTimeout(addPlotly, 0);
-    return answer;
+  const originalFetch = window.fetch;
+  window.fetch = (...args) => {
+    const response = originalFetch(...args);
+    if (String(args[0]).includes("_dash-update-component")) setTimeout(addPlotly, 0);
+    return response;
   };
 
-  function tend() {
+  function update() {
     if (window.Plotly) drawCharts();
     for (const place of document.querySelectorAll(".dates")) {
       for (const name of ["from", "to"]) {
@@ -138,13 +138,13 @@
           label.append(input);
           place.append(label);
           input.addEventListener("change", () => {
-            const asked = new URLSearchParams(window.location.search);
-            asked.delete("range");
-            for (const one of ["from", "to"]) {
-              const value = place.querySelector(`#date-${one}`).value;
-              if (value) asked.set(one, value);
+            const query = new URLSearchParams(window.location.search);
+            query.delete("range");
+            for (const end of ["from", "to"]) {
+              const value = place.querySelector(`#date-${end}`).value;
+              if (value) query.set(end, value);
             }
-            go(`${window.location.pathname}?${asked}`);
+            go(`${window.location.pathname}?${query}`);
           });
         }
         const value = place.dataset[name];
@@ -157,7 +157,7 @@
     }
     document.documentElement.lang = "en";
   }
-  new MutationObserver(tend).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-from", "data-to", "data-figure"] });
+  new MutationObserver(update).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-from", "data-to", "data-figure"] });
 
   function age(seconds) {
     if (seconds < 60) return `${seconds} s`;
@@ -165,10 +165,23 @@
     if (seconds < 172800) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
     return `${Math.floor(seconds / 86400)} days`;
   }
+  // The server says how old the data were when it rendered the page; from then on the browser counts. An open page
+  // must not stay green while the data age, and a browser's wrong clock must not make fresh data look old.
+  const rendered = new WeakMap();
+  function secondsOld(line) {
+    const { synced, now } = line.dataset;
+    if (rendered.get(line)?.now !== now) rendered.set(line, { now, at: Date.now() });
+    const passed = Date.now() - rendered.get(line).at;
+    return Math.max(0, Math.floor((Date.parse(now) - Date.parse(synced) + passed) / 1000));
+  }
   setInterval(() => {
-    for (const place of document.querySelectorAll("[data-synced] .age, .age[data-synced]")) {
-      const since = Date.parse(place.closest("[data-synced]").dataset.synced);
-      place.textContent = age(Math.max(0, Math.floor((Date.now() - since) / 1000)));
+    for (const line of document.querySelectorAll("[data-synced]")) {
+      const seconds = secondsOld(line);
+      line.querySelector(".age").textContent = age(seconds);
+      if (!line.dataset.notes) continue;
+      const state = seconds <= Number(line.dataset.fresh) ? "fresh" : seconds <= Number(line.dataset.stale) ? "late" : "stale";
+      line.className = `freshness ${state}`;
+      line.querySelector(".note").textContent = JSON.parse(line.dataset.notes)[state];
     }
   }, 1000);
 })();

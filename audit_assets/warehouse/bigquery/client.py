@@ -1,8 +1,11 @@
-"""Where the tables are in BigQuery, and a client for them."""
+"""The location of the tables in BigQuery, the options under `bigquery:` in observability/sync.yaml, and the client."""
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from audit_assets.settings import Settings
 from audit_assets.warehouse.protocol import WarehouseError
@@ -11,9 +14,27 @@ if TYPE_CHECKING:
     from google.cloud import bigquery
 
 
+# Google's rule for labels: lower case, at most 63 characters.
+Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{0,63}$")]
+
+
+class BigQueryOptions(BaseModel):
+    """`labels` of every table and job. `keep_raw` and `keep_staging`: how long raw rows (None: forever) and staging
+    tables of killed syncs are kept. `maximum_bytes_billed` per job (None: no limit). `every`: the shortest interval of
+    micro-batches, to stay within quotas."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    labels: dict[Label, Label] = Field(default_factory=lambda: {"system": "ai-audit"})
+    keep_raw: timedelta | None = None
+    keep_staging: timedelta = timedelta(hours=6)
+    maximum_bytes_billed: int | None = Field(default=None, ge=10_485_760)  # 10 MiB, the minimum that is billed
+    every: timedelta = timedelta(minutes=2)
+
+
 @dataclass(frozen=True)
-class Place:
-    """Project, dataset and location. An `endpoint` is that of an emulator, which is asked without credentials."""
+class TableLocation:
+    """Project, dataset and location. `endpoint` is an emulator, which is used without credentials."""
 
     project: str
     dataset: str
@@ -21,41 +42,41 @@ class Place:
     endpoint: str | None
 
     def table(self, name: str) -> str:
-        """A table as a statement names it; the project is that of the job."""
+        """A table's name in a statement; the project is that of the job."""
         return f"`{self.dataset}`.`{name}`"
 
     def path(self, name: str) -> str:
-        """A table as the API names it."""
+        """A table's name in the API."""
         return f"{self.project}.{self.dataset}.{name}"
 
     def __str__(self) -> str:
         return f"{self.project}.{self.dataset}" + (f" at {self.endpoint}" if self.endpoint else "")
 
 
-def place_of(settings: Settings) -> Place:
-    """Where the settings say the tables are."""
-    return Place(
+def location_of(settings: Settings) -> TableLocation:
+    """The location of the tables in the settings."""
+    return TableLocation(
         settings.bigquery_project, settings.bigquery_dataset, settings.bigquery_location, settings.bigquery_endpoint
     )
 
 
-def open_client(place: Place) -> "bigquery.Client":
-    """A client with the caller's own Google credentials, or none for an emulator. Raises WarehouseError where there are
-    none to be found; nothing is asked yet."""
+def open_client(location: TableLocation) -> "bigquery.Client":
+    """A client with the caller's own Google credentials, or without credentials for an emulator. Sends no request yet.
+    Raises WarehouseError if there are no credentials."""
     from google.api_core.client_options import ClientOptions
     from google.auth.credentials import AnonymousCredentials
     from google.auth.exceptions import GoogleAuthError
     from google.cloud import bigquery
 
-    if place.endpoint is not None:
+    if location.endpoint is not None:
         return bigquery.Client(
-            project=place.project,
-            location=place.location,
+            project=location.project,
+            location=location.location,
             credentials=AnonymousCredentials(),
-            client_options=ClientOptions(api_endpoint=place.endpoint),
+            client_options=ClientOptions(api_endpoint=location.endpoint),
         )
     try:
-        return bigquery.Client(project=place.project, location=place.location)
+        return bigquery.Client(project=location.project, location=location.location)
     except GoogleAuthError as error:
         raise WarehouseError(
             "there are no Google credentials for BigQuery: run `gcloud auth application-default login`, or name a "
@@ -63,6 +84,6 @@ def open_client(place: Place) -> "bigquery.Client":
         ) from None
 
 
-def in_dataset(sql: str, place: Place) -> str:
-    """Our statements call the dataset `analytics`; it is the one the settings name."""
-    return re.sub(r"\banalytics\.(?=\w)", f"`{place.dataset}`.", sql)
+def in_dataset(sql: str, location: TableLocation) -> str:
+    """The statement with the dataset `analytics`, as ours name it, replaced by the dataset in the settings."""
+    return re.sub(r"\banalytics\.(?=\w)", f"`{location.dataset}`.", sql)

@@ -1,24 +1,24 @@
-"""BigQuery's errors for a person to read: what went wrong, and what mends it."""
+"""BigQuery's errors as WarehouseErrors, with the cause and the fix."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from audit_assets.warehouse.bigquery.client import Place
+from audit_assets.warehouse.bigquery.client import TableLocation
 from audit_assets.warehouse.protocol import WarehouseError
 
-# A job that ended for one of these did nothing, and may be asked for again.
+# A job that ended with one of these reasons changed nothing, and may be repeated.
 TRANSIENT = frozenset({"backendError", "internalError", "rateLimitExceeded", "jobBackendError", "jobInternalError"})
 
-_MENDS = {
+_FIXES = {
     "accessDenied": "grant this account roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on the "
     "project (docs/bigquery.md)",
-    "quotaExceeded": "a quota is used up: docs/bigquery.md says which hold for how many rows a day; raise `every` in "
+    "quotaExceeded": "a quota is used up: docs/bigquery.md lists the quotas by rows per day; raise `every` in "
     "observability/sync.yaml, or ask Google for more",
-    "rateLimitExceeded": "too many requests at once: the next sync makes it good; where it stays, raise `every` in "
+    "rateLimitExceeded": "too many requests at once: the next sync loads the rows; if it persists, raise `every` in "
     "observability/sync.yaml",
     "bytesBilledLimitExceeded": "the job would bill more than `maximum_bytes_billed` in observability/sync.yaml",
-    "billingNotEnabled": "enable billing for the project: without it BigQuery takes no DML",
-    "responseTooLarge": "ask for fewer days",
+    "billingNotEnabled": "enable billing for the project: without it BigQuery refuses DML",
+    "responseTooLarge": "query fewer days",
     "resourcesExceeded": "the query is too large for its slots: build fewer days at once",
     "jobTimeout": "the job took too long and was stopped; run again, for fewer days",
     "stopped": "the job was cancelled; run again",
@@ -26,8 +26,8 @@ _MENDS = {
 
 
 @contextmanager
-def told(place: Place) -> Generator[None]:
-    """Turns Google's errors inside the block into WarehouseError; our own mistakes stay what they are."""
+def google_errors(location: TableLocation) -> Generator[None]:
+    """Raises Google's errors in the block as WarehouseError; other errors are not changed."""
     import requests
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
@@ -35,53 +35,53 @@ def told(place: Place) -> Generator[None]:
     try:
         yield
     except (GoogleAPIError, GoogleAuthError, requests.RequestException, TimeoutError) as error:
-        raise told_error(error, place) from error
+        raise to_warehouse_error(error, location) from error
 
 
-def told_error(error: Exception, place: Place) -> WarehouseError:
-    """`error` in one sentence with its mend."""
+def to_warehouse_error(error: Exception, location: TableLocation) -> WarehouseError:
+    """`error` in one sentence, with the fix."""
     from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound, RetryError, Unauthorized
     from google.auth.exceptions import GoogleAuthError
 
     if isinstance(error, RetryError) and isinstance(error.cause, GoogleAPICallError):
         error = error.cause
-    said = _said(error)
+    message = _message(error)
     if isinstance(error, GoogleAuthError | Unauthorized):
         return WarehouseError(
-            f"Google refuses these credentials: {said}; run `gcloud auth application-default login` again, or mend "
+            f"Google refuses these credentials: {message}; run `gcloud auth application-default login` again, or fix "
             "GOOGLE_APPLICATION_CREDENTIALS"
         )
     reason = reason_of(error)
-    if "Table" in said and (isinstance(error, NotFound) or reason == "notFound"):
-        return WarehouseError(f"BigQuery has no such table in {place} yet: {said}; run `audit build`")
+    if "Table" in message and (isinstance(error, NotFound) or reason == "notFound"):
+        return WarehouseError(f"BigQuery has no such table in {location} yet: {message}; run `audit build`")
     if isinstance(error, NotFound) or reason == "notFound":
         return WarehouseError(
-            f"BigQuery does not find {place} in {place.location}: {said}; mend AI_AUDIT_BIGQUERY_PROJECT, "
+            f"BigQuery does not find {location} in {location.location}: {message}; fix AI_AUDIT_BIGQUERY_PROJECT, "
             "AI_AUDIT_BIGQUERY_DATASET or AI_AUDIT_BIGQUERY_LOCATION"
         )
-    if reason in _MENDS or isinstance(error, Forbidden):
-        return WarehouseError(f"BigQuery refuses: {said}; {_MENDS.get(reason, _MENDS['accessDenied'])}")
+    if reason in _FIXES or isinstance(error, Forbidden):
+        return WarehouseError(f"BigQuery refuses: {message}; {_FIXES.get(reason, _FIXES['accessDenied'])}")
     if reason in ("invalidQuery", "invalid"):
         return WarehouseError(
-            f"BigQuery refuses a statement: {said}; the tables of {place} may not be as this version makes them "
-            "(docs/bigquery.md says how they are)"
+            f"BigQuery refuses a statement: {message}; the tables of {location} may differ from those of this version "
+            "(docs/bigquery.md describes them)"
         )
     if isinstance(error, GoogleAPICallError):
-        return WarehouseError(f"BigQuery, {place}: {said}; nothing was half-loaded, the next sync makes it good")
+        return WarehouseError(f"BigQuery, {location}: {message}; nothing was half-loaded, the next sync loads the rows")
     return WarehouseError(
-        f"BigQuery cannot be reached ({place}): {said}; look at the network"
-        + (" and AI_AUDIT_BIGQUERY_ENDPOINT" if place.endpoint else "")
+        f"BigQuery cannot be reached ({location}): {message}; check the network"
+        + (" and AI_AUDIT_BIGQUERY_ENDPOINT" if location.endpoint else "")
     )
 
 
 def reason_of(error: object) -> str:
-    """Google's one word for an error, such as quotaExceeded; empty where there is none."""
+    """Google's reason for an error, such as quotaExceeded; empty if there is none."""
     errors = getattr(error, "errors", None) or [{}]
     first = errors[0]
     return str(first.get("reason", "")) if isinstance(first, dict) else ""
 
 
-def _said(error: Exception) -> str:
-    """Google's first line, without the address it was asked at."""
+def _message(error: Exception) -> str:
+    """The first line of Google's message, without the request's address."""
     text = str(getattr(error, "message", "") or error).strip().splitlines() or [type(error).__name__]
     return text[0].split(": https://")[0].split("; reason")[0][:300]

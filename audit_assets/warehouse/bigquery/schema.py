@@ -1,12 +1,11 @@
-"""The tables the sync writes, as BigQuery has them: types, partitions, clusters, and the statements that make them."""
+"""The tables the sync writes in BigQuery: types, partitions, clusters, and the statements that create them."""
 
 from collections.abc import Collection, Mapping
 
-from audit_assets.warehouse.bigquery.client import Place
-from audit_assets.warehouse.bigquery.terms import BigQueryTerms
-from audit_assets.warehouse.schema import RAW_COLUMNS, TABLES
+from audit_assets.warehouse.bigquery.client import BigQueryOptions, TableLocation
+from audit_assets.warehouse.schema import ADDED_SYNC_STATE_COLUMNS, RAW_COLUMNS, SYNC_STATE_COLUMNS, TABLES
 
-# DuckDB's name of a type → BigQuery's; and back, with what BigQuery's INFORMATION_SCHEMA calls them.
+# DuckDB type → BigQuery type, and back, from the names in BigQuery's INFORMATION_SCHEMA.
 TYPES: Mapping[str, str] = {
     "varchar": "STRING",
     "timestamptz": "TIMESTAMP",
@@ -26,13 +25,13 @@ DUCKDB_TYPES: Mapping[str, str] = {
 
 IDENTITY = "warehouse_identity"
 LEDGER_COPIES = "ledger_copies"
-_BESIDE: Mapping[str, Mapping[str, str]] = {
+_INTERNAL_TABLES: Mapping[str, Mapping[str, str]] = {
     IDENTITY: {"warehouse_id": "varchar"},
     LEDGER_COPIES: {"table_name": "varchar", "version": "varchar"},
 }
-MADE = frozenset({*TABLES, *_BESIDE})
+ALL_TABLES = frozenset({*TABLES, *_INTERNAL_TABLES})
 
-# Raw rows as they arrive: those of the table, and why a row is refused.
+# The columns of staged raw rows: those of the table, and why a row is rejected.
 STAGED: Mapping[str, str] = {
     **{name: TYPES[kind] for name, kind in RAW_COLUMNS.items()},
     "reject_reason": "STRING",
@@ -41,17 +40,30 @@ STAGED: Mapping[str, str] = {
 
 
 def bigquery_types(columns: Mapping[str, str]) -> dict[str, str]:
-    """Column → BigQuery's type, from column → DuckDB's."""
+    """Column → BigQuery type, from column → DuckDB type."""
     return {name: TYPES[kind] for name, kind in columns.items()}
 
 
-def create_statements(place: Place, terms: BigQueryTerms, held: Collection[str]) -> list[str]:
-    """DDL for the tables that are not among `held`, and the row that says which warehouse this is."""
+def create_statements(
+    location: TableLocation, options: BigQueryOptions, existing: Collection[str], state_columns: Collection[str] = ()
+) -> list[str]:
+    """DDL for the tables that are not in `existing`, for the columns that ai_audit_sync_state lacks if it has only
+    `state_columns`, and for the row that identifies this warehouse."""
     statements = [
-        _create(place, terms, table, columns) for table, columns in {**TABLES, **_BESIDE}.items() if table not in held
+        _create(location, options, table, columns)
+        for table, columns in {**TABLES, **_INTERNAL_TABLES}.items()
+        if table not in existing
     ]
-    if IDENTITY not in held:
-        identity = place.table(IDENTITY)
+    if "ai_audit_sync_state" in existing:  # maybe created by an earlier version
+        types = bigquery_types(SYNC_STATE_COLUMNS)
+        state = location.table("ai_audit_sync_state")
+        statements += [
+            f"alter table {state} add column if not exists `{name}` {types[name]}"
+            for name in ADDED_SYNC_STATE_COLUMNS
+            if name not in state_columns
+        ]
+    if IDENTITY not in existing:
+        identity = location.table(IDENTITY)
         statements.append(
             f"insert into {identity} (warehouse_id) select generate_uuid() from (select 1 as one)"
             f" where not exists (select 1 from {identity})"
@@ -59,13 +71,13 @@ def create_statements(place: Place, terms: BigQueryTerms, held: Collection[str])
     return statements
 
 
-def _create(place: Place, terms: BigQueryTerms, table: str, columns: Mapping[str, str]) -> str:
+def _create(location: TableLocation, options: BigQueryOptions, table: str, columns: Mapping[str, str]) -> str:
     listed = ", ".join(f"`{name}` {kind}" for name, kind in bigquery_types(columns).items())
-    labels = ", ".join(f"('{name}', '{value}')" for name, value in sorted(terms.labels.items()))
-    options, layout = [f"labels = [{labels}]"], ""
+    labels = ", ".join(f"('{name}', '{value}')" for name, value in sorted(options.labels.items()))
+    clauses, layout = [f"labels = [{labels}]"], ""
     if table == "ai_audit_logs":
         layout = " partition by date(created_at) cluster by capability, workflow_id"
-        options.append("require_partition_filter = true")
-        if terms.keep_raw is not None:
-            options.append(f"partition_expiration_days = {terms.keep_raw.days}")
-    return f"create table if not exists {place.table(table)} ({listed}){layout} options ({', '.join(options)})"
+        clauses.append("require_partition_filter = true")
+        if options.keep_raw is not None:
+            clauses.append(f"partition_expiration_days = {options.keep_raw.days}")
+    return f"create table if not exists {location.table(table)} ({listed}){layout} options ({', '.join(clauses)})"

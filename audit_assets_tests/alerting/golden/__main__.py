@@ -1,4 +1,4 @@
-"""Writes the golden payloads anew: `python -m audit_assets_tests.alerting.golden`."""
+"""Regenerates the golden files: `python -m audit_assets_tests.alerting.golden`."""
 
 from audit_assets_tests.alerting.golden import FOLDER, payloads, written
 

@@ -1,4 +1,4 @@
-"""A dataset of its own on the emulator for each test, and a DuckDB warehouse beside it."""
+"""A dataset on the emulator per test, and a DuckDB warehouse to compare with."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 
 from audit_assets.settings import Settings
+from audit_assets.warehouse.bigquery.client import BigQueryOptions
 from audit_assets.warehouse.bigquery.jobs import Jobs
-from audit_assets.warehouse.bigquery.terms import BigQueryTerms
 from audit_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
-from audit_assets.warehouse.duckdb import DuckDBWarehouse
-from audit_assets_tests.emulator.running import Emulator
+from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from audit_assets_tests.ingest.both_sides import warehouse_in
 from audit_assets_tests.warehouse.bigquery.sent import analyzed
+from tools.emulator.running import Emulator
 
 _numbers = count(1)
 
 
 @pytest.fixture(autouse=True)
 def _read_by_googles_analyzer(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
-    """What these tests send is what BigQuery would take."""
-    asked, script = Jobs._asked, Jobs.script
+    """Checks every statement of these tests with Google's analyzer."""
+    asked, script = Jobs._query, Jobs.script
 
     def asked_and_read(jobs: Jobs, sql: str, *more: Any) -> Any:
         analyzed(sql)
@@ -33,12 +33,12 @@ def _read_by_googles_analyzer(monkeypatch: pytest.MonkeyPatch) -> None:  # pyrig
         analyzed(sql)
         return script(jobs, sql, name)
 
-    monkeypatch.setattr(Jobs, "_asked", asked_and_read)
+    monkeypatch.setattr(Jobs, "_query", asked_and_read)
     monkeypatch.setattr(Jobs, "script", script_and_read)
 
 
 def settings_for(emulator: Emulator, home: Path, **more: object) -> Settings:
-    """Settings that lead to an empty project of the emulator."""
+    """Settings for an empty project of the emulator."""
     values = {
         "AI_AUDIT_HOME": home,
         "AI_AUDIT_WAREHOUSE_DESTINATION": "bigquery",
@@ -51,7 +51,7 @@ def settings_for(emulator: Emulator, home: Path, **more: object) -> Settings:
 
 @pytest.fixture
 def bigquery(emulator: Emulator, tmp_path: Path) -> BigQueryWarehouse:
-    return BigQueryWarehouse(settings_for(emulator, tmp_path), BigQueryTerms())
+    return BigQueryWarehouse(settings_for(emulator, tmp_path), BigQueryOptions())
 
 
 @pytest.fixture

@@ -1,24 +1,30 @@
-"""Every statement that is sent to the emulator is read by Google's analyzer too: the emulator is not BigQuery."""
+"""Checks every statement sent to the emulator with Google's analyzer too, since the emulator is not BigQuery."""
 
 from __future__ import annotations
 
 import re
 from functools import cache
 
-from audit_assets.alerting.ledger_mirror import MIRRORED, column_types
+from audit_assets.alerting.ledger.export import EXPORTED_COLUMNS, column_types
 from audit_assets.settings import read_settings
 from audit_assets.warehouse.analyzer import BigQueryAnalyzer, load_analyzer_module
 from audit_assets.warehouse.bigquery.schema import IDENTITY, LEDGER_COPIES, STAGED, TYPES
 from audit_assets.warehouse.schema import TABLES, WORKSPACE_COLUMNS
 
+# The columns that a drill writes to the registry, which is a dbt model.
+_REGISTERED = [
+    ("first_seen_at", "timestamp"), ("first_seen_date", "date"), ("registered_at", "timestamp"),
+    ("registered_silently", "bool"),
+]  # fmt: skip
+
 
 def analyzed(sql: str) -> None:
-    """Raises AnalyzerError where BigQuery would not take the statement."""
-    _analyzed(_alike(sql))
+    """Raises AnalyzerError if BigQuery would refuse the statement."""
+    _analyzed(_normalized(sql))
 
 
-def _alike(sql: str) -> str:
-    """Statements that differ in their times, names of staging tables and ids only are read once."""
+def _normalized(sql: str) -> str:
+    """The statement without times, staging table names and ids, so that similar statements are checked once."""
     sql = re.sub(r"`analytics`\.", "", sql).replace("`", "")
     sql = re.sub(r"\bstaging_workspaces_\w+", "staging_workspaces", sql)
     sql = re.sub(r"\bstaging_(ai_audit_\w+?)_\d{15,}", r"staging_\1", sql)
@@ -36,7 +42,7 @@ def _analyzed(sql: str) -> None:
 def _analyzer() -> BigQueryAnalyzer:
     load_analyzer_module(read_settings().home / "cache")
     tables = {name: _columns(columns) for name, columns in TABLES.items()}
-    copies = {table.name: _columns(column_types(table)) for table in MIRRORED}
+    copies = {table.name: _columns(column_types(table)) for table in EXPORTED_COLUMNS}
     return BigQueryAnalyzer(
         {
             **tables,
@@ -46,6 +52,7 @@ def _analyzer() -> BigQueryAnalyzer:
             "staging_workspaces": _columns(WORKSPACE_COLUMNS),
             IDENTITY: [("warehouse_id", "string")],
             LEDGER_COPIES: [("table_name", "string"), ("version", "string")],
+            "ai_audit_capabilities": [("environment", "string"), ("capability", "string"), *_REGISTERED],
         }
     )
 

@@ -1,4 +1,4 @@
-"""What goes wrong on the way to BigQuery: lost answers, refusals, jobs that end in error, nobody there."""
+"""Failures of BigQuery: lost responses, refusals, failed jobs, and an unreachable endpoint."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from audit_assets.ingest.sync import sync
-from audit_assets.ingest.windows import Request
 from audit_assets.settings import Settings, SettingsError, read_settings
 from audit_assets.warehouse.bigquery import jobs
-from audit_assets.warehouse.bigquery.client import open_client, place_of
-from audit_assets.warehouse.bigquery.terms import BigQueryTerms
+from audit_assets.warehouse.bigquery.client import BigQueryOptions, location_of, open_client
+from audit_assets.warehouse.bigquery.schema import bigquery_types
 from audit_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from audit_assets.warehouse.protocol import WarehouseError
-from audit_assets_tests.emulator.proxy import Fault, Matches, Proxy, proxy_to
-from audit_assets_tests.emulator.running import Emulator
-from audit_assets_tests.ingest.both_sides import DAY, NOW, POLICY, spread
+from audit_assets.warehouse.schema import ADDED_SYNC_STATE_COLUMNS, SYNC_STATE_COLUMNS
+from audit_assets_tests.ingest.both_sides import DAY, NOW, insert_rows, run
 from audit_assets_tests.warehouse.bigquery.conftest import settings_for
 from audit_assets_tests.warehouse.bigquery.test_same_as_duckdb import dump
+from tools.emulator.proxy import Fault, Matches, Proxy, proxy_to
+from tools.emulator.running import Emulator
 
 pytestmark = [pytest.mark.requirement("R10"), pytest.mark.filterwarnings("ignore::FutureWarning")]
 
@@ -40,34 +39,53 @@ def settings(emulator: Emulator, proxy: Proxy, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def warehouse(settings: Settings) -> BigQueryWarehouse:
-    return BigQueryWarehouse(settings, BigQueryTerms())
+    return BigQueryWarehouse(settings, BigQueryOptions())
 
 
 def load(source: str, warehouse: BigQueryWarehouse) -> int:
-    return sync(source, warehouse, POLICY, Request("full", since=FIRST)).run.counts.added
+    return run(source, warehouse, "full", since=FIRST).run.counts.added
 
 
 def asks(words: bytes) -> Matches:
-    """A request that makes a job whose body holds `words`."""
+    """Matches a request that creates a job and whose body contains `words`."""
     return lambda method, path, body: method in ("POST", "PUT") and words in body
+
+
+def test_columns_that_an_earlier_version_did_not_make_are_added_where_every_table_is_there(
+    source: str, settings: Settings, warehouse: BigQueryWarehouse
+):
+    insert_rows(source, 3, NOW - DAY, DAY / 5)
+    with warehouse.maintenance("a test"):
+        pass
+    older = {name: kind for name, kind in SYNC_STATE_COLUMNS.items() if name not in ADDED_SYNC_STATE_COLUMNS}
+    state = warehouse.location.table("ai_audit_sync_state")
+    listed = ", ".join(f"`{name}` {kind}" for name, kind in bigquery_types(older).items())
+    for statement in (f"drop table {state}", f"create table {state} ({listed})"):
+        open_client(warehouse.location).query(statement).result()
+    later = BigQueryWarehouse(settings, BigQueryOptions())
+    assert load(source, later) == 3
+    with later.maintenance("a test") as maintenance:
+        assert maintenance.fetch(
+            "select clock_skew_seconds is null, is_replica from analytics.ai_audit_sync_state"
+        ) == [(False, False)]
 
 
 def test_a_commit_whose_answer_is_lost_is_fetched_and_not_done_again(
     source: str, warehouse: BigQueryWarehouse, proxy: Proxy
 ):
-    spread(source, 12, NOW - 3 * DAY, DAY / 5)
+    insert_rows(source, 12, NOW - 3 * DAY, DAY / 5)
     proxy.faults = [Fault(asks(b"begin transaction"), lose=True, times=3)]
     assert load(source, warehouse) == 12
-    held = dump(warehouse)
-    assert len(held["ai_audit_logs"]) == 12
-    assert {loads for _, loads, *_ in held["ai_audit_days"]} == {1}  # each day counted once
+    tables = dump(warehouse)
+    assert len(tables["ai_audit_logs"]) == 12
+    assert {loads for _, loads, *_ in tables["ai_audit_days"]} == {1}  # each day counted once
     assert proxy.faults[0].times == 0
 
 
 def test_an_upload_whose_answer_is_lost_is_fetched_and_not_loaded_twice(
     source: str, warehouse: BigQueryWarehouse, proxy: Proxy
 ):
-    spread(source, 12, NOW - 3 * DAY, DAY / 5)
+    insert_rows(source, 12, NOW - 3 * DAY, DAY / 5)
     proxy.faults = [Fault(lambda method, path, _: method == "POST" and "/upload/" in path, lose=True)]
     assert load(source, warehouse) == 12
     assert proxy.faults[0].times == 0
@@ -75,7 +93,7 @@ def test_an_upload_whose_answer_is_lost_is_fetched_and_not_loaded_twice(
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         (Fault(asks(b"begin transaction"), status=403, reason="accessDenied", times=99), "roles/bigquery.dataEditor"),
         (Fault(asks(b"begin transaction"), status=403, reason="quotaExceeded", times=99), "raise `every`"),
@@ -85,16 +103,16 @@ def test_an_upload_whose_answer_is_lost_is_fetched_and_not_loaded_twice(
     ],
     ids=["permission", "quota", "credentials", "place", "statement"],
 )
-def test_a_refusal_says_the_mend_and_leaves_nothing_half_loaded(
-    fault: Fault, said: str, source: str, warehouse: BigQueryWarehouse, proxy: Proxy
+def test_a_refusal_comes_with_a_fix_and_leaves_nothing_half_loaded(
+    fault: Fault, message: str, source: str, warehouse: BigQueryWarehouse, proxy: Proxy
 ):
-    spread(source, 4, NOW - DAY, DAY / 10)
+    insert_rows(source, 4, NOW - DAY, DAY / 10)
     with warehouse.writer("a test") as writer:
         before = writer.position()
     proxy.faults = [fault]
     with pytest.raises(WarehouseError) as raised:
         load(source, warehouse)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert "http" not in str(raised.value).replace(proxy.endpoint, "")
     proxy.faults = []
     assert dump(warehouse)["ai_audit_logs"] == []
@@ -103,7 +121,7 @@ def test_a_refusal_says_the_mend_and_leaves_nothing_half_loaded(
     assert load(source, warehouse) == 4
 
 
-def test_a_table_that_is_not_there_yet_is_said_to_be_built(warehouse: BigQueryWarehouse, proxy: Proxy):
+def test_a_missing_table_is_reported_with_the_build_command(warehouse: BigQueryWarehouse, proxy: Proxy):
     message = "Not found: Table test:analytics.ai_audit_alerts was not found in location US"
     proxy.faults = [Fault(asks(b"ai_audit_alerts"), status=404, reason="notFound", message=message, times=9)]
     with pytest.raises(WarehouseError, match="audit build"):
@@ -111,7 +129,7 @@ def test_a_table_that_is_not_there_yet_is_said_to_be_built(warehouse: BigQueryWa
 
 
 def test_a_service_that_is_busy_for_a_moment_is_asked_again(source: str, warehouse: BigQueryWarehouse, proxy: Proxy):
-    spread(source, 4, NOW - DAY, DAY / 10)
+    insert_rows(source, 4, NOW - DAY, DAY / 10)
     proxy.faults = [
         Fault(asks(b"begin transaction"), status=503, reason="backendError", times=2),
         Fault(asks(b"select"), status=429, reason="rateLimitExceeded", times=2),
@@ -120,26 +138,26 @@ def test_a_service_that_is_busy_for_a_moment_is_asked_again(source: str, warehou
 
 
 def test_a_statement_that_fails_rolls_back_what_came_before_it(source: str, warehouse: BigQueryWarehouse):
-    spread(source, 4, NOW - DAY, DAY / 10)
+    insert_rows(source, 4, NOW - DAY, DAY / 10)
     load(source, warehouse)
-    with warehouse.keeper("a test") as keeper:
-        keeper.fetch("drop table analytics.ai_audit_days")
-    spread(source, 4, NOW - DAY / 2, DAY / 100, "more")
+    with warehouse.maintenance("a test") as maintenance:
+        maintenance.fetch("drop table analytics.ai_audit_days")
+    insert_rows(source, 4, NOW - DAY / 2, DAY / 100, "more")
     with pytest.raises(WarehouseError):
         load(source, warehouse)
-    warehouse._is_made = False
-    with warehouse.keeper("a test"):
+    warehouse._tables_exist = False
+    with warehouse.maintenance("a test"):
         pass  # makes the table again
     assert len(dump(warehouse)["ai_audit_logs"]) == 4
     assert load(source, warehouse) == 4
 
 
-def test_nobody_at_the_endpoint_is_told_within_the_minute(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+def test_an_unreachable_endpoint_is_reported_within_a_minute(settings: Settings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(jobs, "_RETRY_SECONDS", 1.0)
     nowhere = settings.model_copy(update={"bigquery_endpoint": "http://127.0.0.1:9"})
     with (
         pytest.raises(WarehouseError, match=r"cannot be reached.*AI_AUDIT_BIGQUERY_ENDPOINT"),
-        BigQueryWarehouse(nowhere, BigQueryTerms()).writer("a test"),
+        BigQueryWarehouse(nowhere, BigQueryOptions()).writer("a test"),
     ):
         pass
 
@@ -148,13 +166,13 @@ def test_without_credentials_it_says_how_to_get_some(settings: Settings, monkeyp
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")
     real = settings.model_copy(update={"bigquery_endpoint": None})
     with pytest.raises(WarehouseError, match="gcloud auth application-default login"):
-        open_client(place_of(real))
+        open_client(location_of(real))
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("PROJECT", "Not A Project"), ("DATASET", "a-b"), ("ENDPOINT", "127.0.0.1:9050")]
 )
-def test_a_place_that_cannot_be_is_refused_by_the_name_of_its_setting(
+def test_an_invalid_location_is_refused_by_the_name_of_its_setting(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv(f"AI_AUDIT_BIGQUERY_{name}", value)
@@ -163,7 +181,7 @@ def test_a_place_that_cannot_be_is_refused_by_the_name_of_its_setting(
 
 
 def test_no_staging_table_is_left_behind(source: str, warehouse: BigQueryWarehouse):
-    spread(source, 30, NOW - 3 * DAY, DAY / 10)
+    insert_rows(source, 30, NOW - 3 * DAY, DAY / 10)
     load(source, warehouse)
     load(source, warehouse)
     assert not [table for table in warehouse._jobs.tables() if table.startswith("staging")]

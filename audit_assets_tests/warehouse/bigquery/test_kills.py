@@ -1,4 +1,4 @@
-"""A sync into BigQuery is killed at any moment: the next one makes it good, and nothing is there twice."""
+"""A sync into BigQuery is killed at any moment: the next one completes it, and nothing is loaded twice."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from audit_assets.ingest.sync import sync
-from audit_assets.ingest.windows import Request
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets.warehouse.bigquery.terms import BigQueryTerms
+from audit_assets.warehouse.bigquery.client import BigQueryOptions
 from audit_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
-from audit_assets_tests.emulator.running import Emulator
-from audit_assets_tests.ingest.both_sides import DAY, NOW, POLICY, source_ids, spread, tell
+from audit_assets_tests.ingest.both_sides import DAY, NOW, execute, insert_rows, run, source_ids
 from audit_assets_tests.warehouse.bigquery.conftest import settings_for
 from audit_assets_tests.warehouse.bigquery.test_same_as_duckdb import FIRST, dump
+from tools.emulator.running import Emulator
 
 
 @pytest.mark.requirement("R10")
-def test_a_sync_killed_at_any_moment_is_made_good_by_the_next(source: str, emulator: Emulator, tmp_path: Path):
+def test_a_sync_killed_at_any_moment_is_completed_by_the_next(source: str, emulator: Emulator, tmp_path: Path):
     settings = settings_for(emulator, tmp_path)
-    warehouse = BigQueryWarehouse(settings, BigQueryTerms())
-    spread(source, 60, NOW - 6 * DAY, DAY / 10)
-    sync(source, warehouse, POLICY, Request("full", since=FIRST))
+    warehouse = BigQueryWarehouse(settings, BigQueryOptions())
+    insert_rows(source, 60, NOW - 6 * DAY, DAY / 10)
+    run(source, warehouse, "full", since=FIRST)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AI_AUDIT_")},
         **emulator.settings,
@@ -39,8 +37,8 @@ def test_a_sync_killed_at_any_moment_is_made_good_by_the_next(source: str, emula
     command = [sys.executable, "-m", "audit_assets.cli", "sync", "--mode", "full", "--since", "2023-01-01"]
     killed = 0
     for number in range(3):
-        spread(source, 5, NOW - (3 - number) * DAY, DAY / 100, f"more-{number}-")
-        tell(source, "delete from ai_audit_logs where id = %s", [f"r{number * 7 + 1}"])
+        insert_rows(source, 5, NOW - (3 - number) * DAY, DAY / 100, f"more-{number}-")
+        execute(source, "delete from ai_audit_logs where id = %s", [f"r{number * 7 + 1}"])
         process = subprocess.Popen(
             command, cwd=PROJECT_ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -49,8 +47,8 @@ def test_a_sync_killed_at_any_moment_is_made_good_by_the_next(source: str, emula
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert killed
-    sync(source, warehouse, POLICY, Request("full", since=FIRST))
-    held = dump(warehouse)
-    assert sorted(row[0] for row in held["ai_audit_logs"]) == source_ids(source)
-    gone = [row for row in held["ai_audit_repair_diff"] if row[1] == "gone"]
-    assert sorted(row[2] for row in gone) == sorted(f"r{number * 7 + 1}" for number in range(3))  # each once
+    run(source, warehouse, "full", since=FIRST)
+    tables = dump(warehouse)
+    assert sorted(row[0] for row in tables["ai_audit_logs"]) == source_ids(source)
+    deleted = [row for row in tables["ai_audit_repair_diff"] if row[1] == "gone"]
+    assert sorted(row[2] for row in deleted) == sorted(f"r{number * 7 + 1}" for number in range(3))  # each once

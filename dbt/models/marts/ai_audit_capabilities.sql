@@ -1,4 +1,4 @@
--- A registry is not rebuilt: a full refresh keeps who is in it and since when.
+-- The registry is not rebuilt: a full refresh keeps its capabilities and their dates.
 {{ config(
     incremental_strategy='merge', unique_key=['environment', 'capability'], partition_by=none, full_refresh=false
 ) }}
@@ -24,7 +24,9 @@ registry as (
 ),
 
 first_load as (
-    select count(*) = 0 as is_first_load
+    select
+        count(*) = 0 as is_first_load,
+        min(case when environment = 'live' then first_seen_at end) as reaches_back_to
     from registry
 )
 
@@ -38,7 +40,14 @@ select
         registry.registered_silently,
         seen.capability = 'unknown'
         or first_load.is_first_load
-        or seen.first_seen_at < {{ add_minutes(now_literal(), -24 * 60) }}
+        -- A drill loads ordinary history of its own.
+        or (seen.environment = 'sim' and seen.first_seen_at < {{ add_minutes(now_literal(), -24 * 60) }})
+        -- A backfill loads history from before everything loaded so far.
+        or coalesce(
+            seen.first_seen_at < first_load.reaches_back_to
+            and seen.first_seen_at < {{ add_minutes(now_literal(), -7 * 24 * 60) }},
+            false
+        )
     ) as registered_silently
 from seen
 cross join first_load

@@ -8,7 +8,7 @@ with calendar as (
     where date >= {{ add_days(first_dense_day(), -7 * var('like_day_weeks')) }}
 ),
 
--- Frames are ranges of days, not of rows: where a silent capability left the calendar, days are missing from it.
+-- Frames are ranges of days, not of rows: days are missing where a silent capability left the calendar.
 windows as (
     select
         date,
@@ -66,7 +66,7 @@ deviations as (
     from baselines
 ),
 
-judged as (
+evaluated as (
     select
         *,
         case
@@ -122,4 +122,4 @@ select
             else '.'
         end
     ) as reason
-from judged
+from evaluated

@@ -15,7 +15,7 @@ with counted_steps as (
         workspace_count
     from {{ step_counts() }}
     {% if not builds_everything() %}
-    -- The calendar and the comparisons reach beyond the built days; the counts of the other days stay what they are.
+    -- The calendar and the comparisons reach beyond the built days; the counts of other days are kept.
     union all
     select
         date,
@@ -79,7 +79,7 @@ stretches as (
 ),
 
 -- A stretch is an active day and the silent days after it: up to the next active day, the running day, or the day on
--- which a silent capability leaves the calendar. Who is new or returns begins with the first step that has calls.
+-- which a silent capability leaves the calendar. A new or returning capability begins with its first step with calls.
 calendar as (
     select
         stretches.series,

@@ -14,7 +14,7 @@ with counted_steps as ( -- noqa: ST03
     where not is_stub and {{ is_built_row() }}
     group by environment, capability, step_start
     {% if not builds_everything() %}
-    -- The trailing hour begins on the day before, and base rates reach forward; other days' counts stay what they are.
+    -- The trailing hour begins on the day before, and base rates affect later days; counts of other days are kept.
     union all
     select
         environment,

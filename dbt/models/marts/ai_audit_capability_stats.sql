@@ -83,7 +83,7 @@ figures as (
         last_interaction_at
     from built_days
     {% if not builds_everything() %}
-    -- The calendar reaches beyond the built days; the figures of the other days stay what they are.
+    -- The calendar reaches beyond the built days; the figures of other days are kept.
     union all
     select
         date,

@@ -2,6 +2,7 @@ with events as (
     select
         date,
         coalesce(workspace_id, 'unassigned') as workspace_id,
+        workspace_id is null as is_unassigned,
         capability,
         provider,
         is_stub,
@@ -16,6 +17,7 @@ with events as (
 select
     date,
     workspace_id,
+    is_unassigned,
     capability,
     provider,
     is_stub,
@@ -28,4 +30,4 @@ select
     {{ as_count("countif(error_by_status and error_by_flag)") }} as error_by_both_count,
     max(created_at) as last_interaction_at
 from events
-group by date, workspace_id, capability, provider, is_stub
+group by date, workspace_id, is_unassigned, capability, provider, is_stub

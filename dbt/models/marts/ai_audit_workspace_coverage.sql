@@ -1,4 +1,4 @@
--- What was seen of a day while it ran stays, also in a full refresh: last_accessed_at is overwritten at the source.
+-- A day's capture is kept, also in a full refresh: the source overwrites last_accessed_at.
 {{ config(
     incremental_strategy='merge', unique_key=['date'], partition_by=none, full_refresh=false
 ) }}
@@ -27,7 +27,7 @@ calendar as (
     cross join {{ days_in_range('reach.first_date', running_day(), 'calendar_day') }}
 ),
 
--- Where no workspace is known, nothing is told.
+-- Without workspaces there are no rows.
 days as (
     select calendar.date
     from calendar
@@ -55,7 +55,7 @@ recorded_days as (
     from {{ ref('ai_audit_workspace_counts') }}
     where
         not is_stub
-        and workspace_id != 'unassigned'
+        and not is_unassigned
         and date > (select {{ add_days('min(days.date)', -var('coverage_days')) }} from days)
 ),
 

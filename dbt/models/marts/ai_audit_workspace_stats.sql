@@ -2,6 +2,7 @@ with workspaces as (
     select
         date,
         workspace_id,
+        is_unassigned,
         max(last_interaction_at) as last_interaction_at,
         {{ as_count('sum(interaction_count)') }} as total_interactions,
         {{ as_count('sum(success_count)') }} as success_count,
@@ -10,13 +11,14 @@ with workspaces as (
         count(distinct capability) as unique_capabilities
     from {{ ref('ai_audit_workspace_counts') }}
     where {{ is_built_day() }}
-    group by date, workspace_id
+    group by date, workspace_id, is_unassigned
 )
 
 select
     date,
     workspace_id,
-    case when workspace_id != 'unassigned' then concat('/workspaces/', workspace_id) end as workspace_path,
+    is_unassigned,
+    case when not is_unassigned then concat('/workspaces/', workspace_id) end as workspace_path,
     last_interaction_at,
     total_interactions,
     success_count,

@@ -1,4 +1,4 @@
-with normalised as (
+with normalized as (
     select
         id,
         created_at,
@@ -6,6 +6,8 @@ with normalised as (
         row_hash,
         synced_at,
         duration_ms as duration_text,
+        {{ trimmed('prompt_tokens') }} as prompt_tokens_text,
+        {{ trimmed('completion_tokens') }} as completion_tokens_text,
         coalesce(error_flag, false) as error_by_flag,
         {{ trimmed('workflow_id') }} as workspace_id,
         coalesce({{ trimmed('capability') }}, 'unknown') as capability,
@@ -16,8 +18,6 @@ with normalised as (
         {{ trimmed('model') }} as model,
         model_parameters,
         {{ trimmed('completion_id') }} as completion_id,
-        {{ safe_count('prompt_tokens') }} as prompt_tokens,
-        {{ safe_count('completion_tokens') }} as completion_tokens,
         source_documents,
         {{ json_list_length('source_documents') }} as source_document_count,
         {{ trimmed('snapshot_id') }} as snapshot_id,
@@ -25,13 +25,22 @@ with normalised as (
     from {{ source('analytics', 'ai_audit_logs') }}
 ),
 
+with_status_words as (
+    select
+        *,
+        {{ status_word('status') }} as status_word,
+        {{ safe_count('prompt_tokens_text') }} as prompt_tokens,
+        {{ safe_count('completion_tokens_text') }} as completion_tokens,
+        -- More than a trillion milliseconds (31 years) is invalid, and sums would overflow.
+        case when duration_number between 0 and 1e12 then duration_number end as duration_ms
+    from normalized
+),
+
 classified as (
     select
         *,
-        coalesce(status not in ('success', 'pending', 'processing'), false) as error_by_status,
-        -- Beyond a trillion milliseconds (31 years) it is junk, and its sums would overflow.
-        case when duration_number between 0 and 1e12 then duration_number end as duration_ms
-    from normalised
+        {{ status_class('status_word') }} as listed_class
+    from with_status_words
 )
 
 select
@@ -43,11 +52,11 @@ select
     date,
     status,
     case
-        when error_by_flag or error_by_status then 'error'
-        when status = 'success' then 'success'
-        else 'unknown'
+        when error_by_flag then 'error'
+        else coalesce(listed_class, 'unknown')
     end as status_class,
-    error_by_status,
+    listed_class is null as status_is_unlisted,
+    coalesce(listed_class = 'error', false) as error_by_status,
     error_by_flag,
     duration_ms,
     duration_ms is null and {{ trimmed('duration_text') }} is not null as duration_is_invalid,
@@ -55,10 +64,13 @@ select
     model_parameters,
     completion_id,
     prompt_tokens,
+    prompt_tokens is null and prompt_tokens_text is not null as prompt_tokens_are_invalid,
     completion_tokens,
+    completion_tokens is null and completion_tokens_text is not null as completion_tokens_are_invalid,
     prompt_length,
     source_documents,
     source_document_count,
+    source_document_count is null and {{ trimmed('source_documents') }} is not null as source_documents_are_invalid,
     snapshot_id,
     lower(provider) = 'stub' as is_stub,
     drill_id,

@@ -1,5 +1,5 @@
-# The PagerDuty side of the alerts: service, escalation, the key that events are sent with, what becomes of drills.
-# Names and order of escalation are read from ../routing.yaml, which the alerts themselves follow.
+# The PagerDuty configuration of the alerts: service, escalation policy, integration key, handling of drills.
+# The names and the order of the escalation are read from ../routing.yaml, which the alerts use as well.
 
 locals {
   routing = yamldecode(file("${path.module}/../routing.yaml"))
@@ -94,7 +94,7 @@ resource "pagerduty_event_orchestration_service" "ai_audit" {
   }
 }
 
-# PagerDuty's own posts about an incident, with its buttons to acknowledge and resolve.
+# PagerDuty's own Slack messages about an incident, with buttons to acknowledge and resolve.
 resource "pagerduty_slack_connection" "pages" {
   count = var.slack_workspace_id != "" && var.slack_pages_channel_id != "" ? 1 : 0
 

@@ -1,9 +1,9 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
-# connection: The name of Looker's connection to BigQuery.
-# project: The project of BigQuery.
-# dataset: The dataset that holds the tables.
-# app_url: Where the application is: links to workspaces lead there.
-# dashboards_url: Where the built-in dashboards are: links to raw records lead there.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
+# connection: The name of the BigQuery connection in Looker.
+# project: The BigQuery project.
+# dataset: The BigQuery dataset with the tables.
+# app_url: The URL of the application, for links to workspaces.
+# dashboards_url: The URL of the built-in dashboards, for links to raw records.
 
 project_name: "ai_audit"
 

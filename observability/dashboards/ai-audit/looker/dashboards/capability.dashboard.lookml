@@ -1,4 +1,4 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 - dashboard: ai_audit_capability
   title: 'AI Copilot / Observability: Capability'
   description: Anomalies, new capabilities and latency.
@@ -36,7 +36,7 @@
       Capability: capabilities.capability
     note_state: collapsed
     note_display: hover
-    note_text: First seen in the 7 days up to the end of the range, by the registry.
+    note_text: Capabilities first seen in the 7 days up to the end of the range, from the capability registry.
     show_comparison: true
     comparison_type: value
     show_comparison_label: true
@@ -60,8 +60,8 @@
       Capability: anomalies.capability
     note_state: collapsed
     note_display: hover
-    note_text: Capabilities above 1.75 times the median of the 7 days before, on the last closed UTC day and the
-      day after it.
+    note_text: Capabilities above 1.75 times the median of the preceding 7 days, on the last complete UTC day and
+      the day after it.
     show_comparison: true
     comparison_type: value
     show_comparison_label: true
@@ -85,8 +85,8 @@
       Capability: anomalies.capability
     note_state: collapsed
     note_display: hover
-    note_text: Capabilities below 0.4 times the median of the 7 days before, on the last closed UTC day. A running
-      day is no drop.
+    note_text: Capabilities below 0.4 times the median of the preceding 7 days, on the last complete UTC day. The
+      current day never counts as a drop.
     show_comparison: true
     comparison_type: value
     show_comparison_label: true
@@ -116,8 +116,8 @@
       Capability: volume.capability_filter
     note_state: collapsed
     note_display: hover
-    note_text: Per UTC day. The band is the mean of the 7 days before and two deviations about it; points beyond
-      it are marked.
+    note_text: Interactions per UTC day. The band is the mean of the preceding 7 days ± two standard deviations;
+      days outside it are marked.
     row: 4
     col: 0
     width: 16
@@ -137,6 +137,7 @@
       anomalies.t27_rows: 'Yes'
     sorts:
     - anomalies.days desc
+    - anomalies.capability
     limit: '10'
     column_limit: '200'
     listen:
@@ -144,7 +145,7 @@
       Capability: anomalies.capability
     note_state: collapsed
     note_display: hover
-    note_text: Days of the range that were a spike or a drop, by capability and how grave.
+    note_text: Days in the range with a spike or a drop, by capability and severity.
     stacking: normal
     row: 4
     col: 16
@@ -168,7 +169,7 @@
       Capability: latency_by_day.capability_filter
     note_state: collapsed
     note_display: hover
-    note_text: Per UTC day, from the histogram of events.
+    note_text: Latency percentiles per UTC day, from the histogram of events.
     row: 11
     col: 0
     width: 12
@@ -187,13 +188,14 @@
     - latency_by_capability.p95_figure
     sorts:
     - latency_by_capability.p95_figure desc
+    - latency_by_capability.capability
     limit: '12'
     listen:
       Date: latency_by_capability.range
       Capability: latency_by_capability.capability_filter
     note_state: collapsed
     note_display: hover
-    note_text: The box holds the middle half, the whiskers reach from 5 to 95 of 100 interactions.
+    note_text: Boxes show the middle 50 % of interactions, whiskers the 5th to the 95th percentile.
     row: 11
     col: 12
     width: 12
@@ -210,13 +212,14 @@
     - capability_days.unknown
     sorts:
     - capability_days.successes desc
+    - capability_days.capability
     limit: '12'
     listen:
       Date: capability_days.range
       Capability: capability_days.capability
     note_state: collapsed
     note_display: hover
-    note_text: Interactions of the range by outcome.
+    note_text: Interactions in the range by outcome.
     stacking: normal
     row: 18
     col: 0
@@ -229,18 +232,21 @@
     type: looker_scatter
     fields:
     - interactions.prompt_length
+    - interactions.created_at
     - interactions.id
     - interactions.status_class
     - interactions.duration_ms_figure
     pivots:
     - interactions.status_class
     hidden_fields:
+    - interactions.created_at
     - interactions.id
     filters:
       interactions.window: h24
       interactions.t33_rows: 'Yes'
     sorts:
-    - interactions.prompt_length
+    - interactions.created_at desc
+    - interactions.id
     limit: '500'
     column_limit: '200'
     listen:
@@ -248,7 +254,7 @@
       Capability: interactions.capability
     note_state: collapsed
     note_display: hover
-    note_text: The newest 500 interactions of the 24 hours up to the end of the range, on scales of powers of ten.
+    note_text: The newest 500 interactions in the 24 hours up to the end of the range, on logarithmic scales.
     row: 18
     col: 12
     width: 12
@@ -271,13 +277,14 @@
       anomalies.window: d14
     sorts:
     - anomalies.date desc
+    - anomalies.capability
     limit: '5000'
     listen:
       Date: anomalies.range
       Capability: anomalies.capability
     note_state: collapsed
     note_display: hover
-    note_text: The 14 UTC days up to the end of the range, newest first. A running day is no drop.
+    note_text: The 14 UTC days up to the end of the range, newest first. The current day never counts as a drop.
     conditional_formatting:
     - type: not equal to
       value: normal

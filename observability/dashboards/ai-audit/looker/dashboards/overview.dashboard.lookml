@@ -1,4 +1,4 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 - dashboard: ai_audit_overview
   title: 'AI Copilot / Observability: Overview'
   description: Adoption and health of the copilot.
@@ -44,7 +44,7 @@
       Provider: interactions.provider
     note_state: collapsed
     note_display: hover
-    note_text: Interactions of the 24 hours up to the end of the range, against the 24 hours before.
+    note_text: Interactions in the 24 hours up to the end of the range, compared with the previous 24 hours.
     row: 0
     col: 0
     width: 6
@@ -65,7 +65,8 @@
       Provider: workspace_counts.provider
     note_state: collapsed
     note_display: hover
-    note_text: Distinct workspaces with an interaction on the 7 UTC days up to the end of the range. Opens them.
+    note_text: Distinct workspaces with an interaction in the 7 UTC days up to the end of the range. Click the title
+      to list them.
     row: 0
     col: 6
     width: 6
@@ -88,8 +89,8 @@
       Provider: interactions.provider
     note_state: collapsed
     note_display: hover
-    note_text: Errors per success or error of the 24 hours up to the end of the range. Unknown outcomes count as
-      neither.
+    note_text: Errors divided by successes and errors, in the 24 hours up to the end of the range. Unknown outcomes
+      are not counted.
     show_comparison: true
     comparison_type: value
     show_comparison_label: true
@@ -119,7 +120,7 @@
       Provider: interactions.provider
     note_state: collapsed
     note_display: hover
-    note_text: 95 of 100 interactions of the 24 hours up to the end of the range were answered within this time.
+    note_text: 95 % of interactions in the 24 hours up to the end of the range were answered within this time.
     row: 0
     col: 18
     width: 6
@@ -145,7 +146,8 @@
       Provider: daily.provider
     note_state: collapsed
     note_display: hover
-    note_text: Per UTC day. Click a day's area to open that capability. The smallest are one band, “Other”.
+    note_text: Interactions per UTC day. Click an area to open that capability. The smallest capabilities are combined
+      as “Other”.
     stacking: normal
     row: 4
     col: 0
@@ -154,21 +156,22 @@
   - name: T07
     title: Provider mix
     model: ai_audit
-    explore: daily
+    explore: provider_days
     type: looker_pie
     fields:
-    - daily.provider
-    - daily.interactions
+    - provider_days.provider
+    - provider_days.interactions
     sorts:
-    - daily.interactions desc
+    - provider_days.interactions desc
+    - provider_days.provider
     limit: '5000'
     listen:
-      Date: daily.range
-      Capability: daily.capability
-      Provider: daily.provider
+      Date: provider_days.range
+      Capability: provider_days.capability
+      Provider: provider_days.provider
     note_state: collapsed
     note_display: hover
-    note_text: Who answered, over the range.
+    note_text: Interactions in the range by provider. Only this chart counts `stub`, which calls no model.
     value_labels: legend
     inner_radius: 60
     row: 4
@@ -192,7 +195,7 @@
       Provider: daily.provider
     note_state: collapsed
     note_display: hover
-    note_text: Per UTC day, with the target of 5 % and the alerts of the range.
+    note_text: Error rate per UTC day, with the target of 5 % and the alerts in the range.
     reference_lines:
     - reference_type: line
       range_start: max
@@ -218,6 +221,7 @@
     - latency_by_provider.p95_figure
     sorts:
     - latency_by_provider.p95_figure desc
+    - latency_by_provider.provider
     limit: '5000'
     listen:
       Date: latency_by_provider.range
@@ -225,7 +229,7 @@
       Provider: latency_by_provider.provider_filter
     note_state: collapsed
     note_display: hover
-    note_text: The box holds the middle half, the whiskers reach from 5 to 95 of 100 interactions.
+    note_text: Boxes show the middle 50 % of interactions, whiskers the 5th to the 95th percentile.
     row: 11
     col: 16
     width: 8
@@ -248,7 +252,7 @@
       Provider: workspace_counts.provider
     note_state: collapsed
     note_display: hover
-    note_text: Interactions per UTC day, and the distinct workspaces that made them.
+    note_text: Interactions per UTC day, and the number of distinct workspaces behind them.
     y_axes:
     - orientation: left
       series:
@@ -280,7 +284,7 @@
       Provider: latency_by_day.provider_filter
     note_state: collapsed
     note_display: hover
-    note_text: Per UTC day, on a scale of powers of ten.
+    note_text: P95 and longest latency per UTC day, on a logarithmic scale.
     y_axes:
     - type: log
     row: 18
@@ -306,7 +310,7 @@
       Provider: error_funnel.provider
     note_state: collapsed
     note_display: hover
-    note_text: Five disjoint classes; together they are all interactions of the range.
+    note_text: Interactions in the range in five disjoint classes, which add up to the total.
     row: 25
     col: 0
     width: 8
@@ -330,8 +334,8 @@
       Date: coverage.range
     note_state: collapsed
     note_display: hover
-    note_text: Of the workspaces opened in the 14 days up to each day, the share with at least one record. Hollow
-      points were reckoned afterwards.
+    note_text: Share of the workspaces opened in the 14 days up to each day that have at least one record. Hollow
+      points are estimates calculated later.
     row: 25
     col: 8
     width: 8
@@ -350,6 +354,7 @@
       interactions.t36_rows: 'Yes'
     sorts:
     - interactions.prompt_tokens_sum desc
+    - interactions.model
     limit: '8'
     listen:
       Date: interactions.range
@@ -357,7 +362,7 @@
       Provider: interactions.provider
     note_state: collapsed
     note_display: hover
-    note_text: Tokens of the 7 days up to the end of the range, by model, where the copilot logged them.
+    note_text: Tokens in the 7 days up to the end of the range, by model, for interactions with logged token counts.
     stacking: normal
     row: 25
     col: 16

@@ -1,7 +1,7 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 - dashboard: ai_audit_workspace
   title: 'AI Copilot / Observability: Workspace'
-  description: Coverage by workspace, the silent ones among them.
+  description: Usage and errors by workspace, including inactive workspaces.
   layout: newspaper
   preferred_viewer: dashboards-next
   filters:
@@ -43,10 +43,12 @@
     type: single_value
     fields:
     - syncs.newest_age
+    filters:
+      syncs.window: all
     limit: '5000'
     note_state: collapsed
     note_display: hover
-    note_text: Time since the newest sync ended. The target is 5 minutes.
+    note_text: Time since the end of the newest sync whose rows are built and published. The target is 5 minutes.
     conditional_formatting:
     - type: greater than
       value: 300.0
@@ -76,7 +78,7 @@
       Date: workspace_days.range
     note_state: collapsed
     note_display: hover
-    note_text: The busiest workspaces of the range, the busiest on top.
+    note_text: The 30 most active workspaces in the range, most active on top.
     conditional_formatting:
     - type: along a scale...
       fields: null
@@ -94,6 +96,7 @@
     - workspaces.total_interactions_figure
     sorts:
     - workspaces.total_interactions_figure desc
+    - workspaces.workspace_id
     limit: '12'
     listen:
       Date: workspaces.range
@@ -102,7 +105,7 @@
       Activity: workspaces.activity
     note_state: collapsed
     note_display: hover
-    note_text: The busiest workspaces of the range.
+    note_text: The 12 most active workspaces in the range.
     row: 0
     col: 18
     width: 6
@@ -126,6 +129,7 @@
       workspaces.window: d14
     sorts:
     - workspaces.last_interaction_at desc
+    - workspaces.workspace_id
     limit: '5000'
     listen:
       Date: workspaces.range
@@ -134,7 +138,7 @@
       Activity: workspaces.activity
     note_state: collapsed
     note_display: hover
-    note_text: The 14 UTC days up to the end of the range. An error rate above 5 % stands out.
+    note_text: Workspaces over the 14 UTC days up to the end of the range. Error rates above 5 % are highlighted.
     conditional_formatting:
     - type: greater than
       value: 0.05
@@ -162,14 +166,19 @@
     - incidents.errors
     - incidents.workspaces
     - incidents.acknowledged_by
+    - incidents.is_total
+    - incidents.key
+    hidden_fields:
+    - incidents.key
     sorts:
     - incidents.opened_at desc
+    - incidents.key
     limit: '5000'
     listen:
       Date: incidents.range
     note_state: collapsed
     note_display: hover
-    note_text: Alerts whose time touches the range, with what the logs hold of their capability on those days.
+    note_text: Alerts that overlap the range, with the interactions of their capability on those days.
     row: 16
     col: 0
     width: 24

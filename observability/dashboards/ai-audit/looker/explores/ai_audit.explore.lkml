@@ -1,20 +1,30 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 
 explore: interactions {
   label: "Interactions"
-  description: "One row per interaction, drills left out, without prompt or response."
+  description: "One row per interaction without prompt or response, excluding drills and stub."
   group_label: "AI Copilot / Observability"
-  sql_always_where: environment = 'live' and {% if interactions.window._parameter_value == 'h24' %}created_at >= timestamp_sub(least(current_timestamp(), timestamp(date_add(coalesce(date(timestamp_sub(cast({% date_end interactions.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 1 day))), interval 24 hour) and created_at < least(current_timestamp(), timestamp(date_add(coalesce(date(timestamp_sub(cast({% date_end interactions.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 1 day))){% elsif interactions.window._parameter_value == 'd7' %}created_at >= timestamp(date_sub(coalesce(date(timestamp_sub(cast({% date_end interactions.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and created_at < timestamp(date_add(coalesce(date(timestamp_sub(cast({% date_end interactions.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 1 day)){% else %}created_at >= timestamp(coalesce(date(cast({% date_start interactions.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end interactions.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day))) and created_at < timestamp(date_add(coalesce(date(timestamp_sub(cast({% date_end interactions.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 1 day)){% endif %} ;;
+  sql_always_where: environment = 'live' and not is_stub and {% if interactions.window._parameter_value == 'h24' %}created_at >= timestamp_sub(least(current_timestamp(), timestamp(date_add(coalesce(date(timestamp_sub(cast({% date_end interactions.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 1 day))), interval 24 hour) and created_at < least(current_timestamp(), timestamp(date_add(coalesce(date(timestamp_sub(cast({% date_end interactions.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 1 day))){% elsif interactions.window._parameter_value == 'd7' %}created_at >= timestamp(date_sub(coalesce(date(timestamp_sub(cast({% date_end interactions.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and created_at < timestamp(date_add(coalesce(date(timestamp_sub(cast({% date_end interactions.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 1 day)){% else %}created_at >= timestamp(coalesce(date(cast({% date_start interactions.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end interactions.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day))) and created_at < timestamp(date_add(coalesce(date(timestamp_sub(cast({% date_end interactions.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 1 day)){% endif %} ;;
   always_filter: {
     filters: [interactions.range: "7 days"]
   }
 }
 
+explore: provider_days {
+  label: "Days by provider"
+  description: "Counts per UTC day, capability and provider, including stub."
+  group_label: "AI Copilot / Observability"
+  sql_always_where: date between coalesce(date(cast({% date_start provider_days.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end provider_days.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end provider_days.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) ;;
+  always_filter: {
+    filters: [provider_days.range: "7 days"]
+  }
+}
+
 explore: daily {
   label: "Days by capability and provider"
-  description: "Counts per UTC day, capability and provider."
+  description: "Counts per UTC day, capability and provider, excluding stub."
   group_label: "AI Copilot / Observability"
-  sql_always_where: date between coalesce(date(cast({% date_start daily.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end daily.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end daily.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) ;;
+  sql_always_where: not is_stub and date between coalesce(date(cast({% date_start daily.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end daily.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end daily.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) ;;
   always_filter: {
     filters: [daily.range: "7 days"]
   }
@@ -22,9 +32,9 @@ explore: daily {
 
 explore: workspace_counts {
   label: "Days by workspace"
-  description: "Counts per UTC day, workspace, capability and provider; what distinct workspaces are recounted from."
+  description: "Counts per UTC day, workspace, capability and provider, excluding stub. Distinct workspaces are counted from it."
   group_label: "AI Copilot / Observability"
-  sql_always_where: {% if workspace_counts.window._parameter_value == 'd7' %}date between date_sub(coalesce(date(timestamp_sub(cast({% date_end workspace_counts.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day) and coalesce(date(timestamp_sub(cast({% date_end workspace_counts.range %} as timestamp), interval 1 microsecond)), current_date('UTC')){% else %}date between coalesce(date(cast({% date_start workspace_counts.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end workspace_counts.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end workspace_counts.range %} as timestamp), interval 1 microsecond)), current_date('UTC')){% endif %} ;;
+  sql_always_where: not is_stub and {% if workspace_counts.window._parameter_value == 'd7' %}date between date_sub(coalesce(date(timestamp_sub(cast({% date_end workspace_counts.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day) and coalesce(date(timestamp_sub(cast({% date_end workspace_counts.range %} as timestamp), interval 1 microsecond)), current_date('UTC')){% else %}date between coalesce(date(cast({% date_start workspace_counts.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end workspace_counts.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end workspace_counts.range %} as timestamp), interval 1 microsecond)), current_date('UTC')){% endif %} ;;
   always_filter: {
     filters: [workspace_counts.range: "7 days"]
   }
@@ -32,9 +42,9 @@ explore: workspace_counts {
 
 explore: error_funnel {
   label: "Error funnel"
-  description: "Five disjoint classes of interactions; they sum to the total."
+  description: "Five disjoint classes of interactions, excluding stub. They add up to the total."
   group_label: "AI Copilot / Observability"
-  sql_always_where: date between coalesce(date(cast({% date_start error_funnel.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end error_funnel.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end error_funnel.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) ;;
+  sql_always_where: not is_stub and date between coalesce(date(cast({% date_start error_funnel.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end error_funnel.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end error_funnel.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) ;;
   always_filter: {
     filters: [error_funnel.range: "7 days"]
   }
@@ -42,7 +52,7 @@ explore: error_funnel {
 
 explore: latency_by_provider {
   label: "Latency by provider"
-  description: "Quantiles of latency from the histogram of events, within 2 % of the observed ones."
+  description: "Latency quantiles from the histogram of events, excluding stub, accurate to 2 %."
   group_label: "AI Copilot / Observability"
   always_filter: {
     filters: [latency_by_provider.range: "7 days"]
@@ -51,7 +61,7 @@ explore: latency_by_provider {
 
 explore: latency_by_capability {
   label: "Latency by capability"
-  description: "Quantiles of latency from the histogram of events, within 2 % of the observed ones."
+  description: "Latency quantiles from the histogram of events, excluding stub, accurate to 2 %."
   group_label: "AI Copilot / Observability"
   always_filter: {
     filters: [latency_by_capability.range: "7 days"]
@@ -60,7 +70,7 @@ explore: latency_by_capability {
 
 explore: latency_by_day {
   label: "Latency by day"
-  description: "Quantiles of each day's latency from the histogram of events, within 2 %; the longest is an observed value."
+  description: "Latency quantiles per UTC day from the histogram of events, excluding stub, accurate to 2 %. The longest latency is an observed value."
   group_label: "AI Copilot / Observability"
   always_filter: {
     filters: [latency_by_day.range: "7 days"]
@@ -69,7 +79,7 @@ explore: latency_by_day {
 
 explore: workspaces {
   label: "Workspaces"
-  description: "One row per workspace that the application knows or that has interactions in the range; the silent ones are among them."
+  description: "One row per workspace that is known to the application or has interactions in the range, excluding stub. Inactive workspaces are included."
   group_label: "AI Copilot / Observability"
   always_filter: {
     filters: [workspaces.range: "7 days"]
@@ -78,9 +88,9 @@ explore: workspaces {
 
 explore: workspace_days {
   label: "Workspace days"
-  description: "Counts per UTC day and workspace."
+  description: "Counts per UTC day and workspace, excluding stub."
   group_label: "AI Copilot / Observability"
-  sql_always_where: workspace_id != 'unassigned' and date between coalesce(date(cast({% date_start workspace_days.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end workspace_days.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end workspace_days.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) ;;
+  sql_always_where: not is_unassigned and not is_stub and date between coalesce(date(cast({% date_start workspace_days.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end workspace_days.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end workspace_days.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) ;;
   always_filter: {
     filters: [workspace_days.range: "7 days"]
   }
@@ -88,7 +98,7 @@ explore: workspace_days {
 
 explore: coverage {
   label: "Workspace coverage"
-  description: "Share of the workspaces opened in the 14 days up to each day that have at least one record in them, as of when the day was captured. Days captured afterwards are estimated."
+  description: "Share of the workspaces opened in the 14 days up to each day that have at least one record in that time, as of when the day was captured. Days captured later are estimated."
   group_label: "AI Copilot / Observability"
   sql_always_where: date between coalesce(date(cast({% date_start coverage.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end coverage.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end coverage.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) ;;
   always_filter: {
@@ -98,7 +108,7 @@ explore: coverage {
 
 explore: capability_days {
   label: "Capability days"
-  description: "One row per UTC day and capability, silent days with zero; providers but stub."
+  description: "One row per UTC day and capability, with zero on days without interactions, excluding stub."
   group_label: "AI Copilot / Observability"
   sql_always_where: date between coalesce(date(cast({% date_start capability_days.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end capability_days.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end capability_days.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) ;;
   always_filter: {
@@ -108,7 +118,7 @@ explore: capability_days {
 
 explore: anomalies {
   label: "Capability anomalies"
-  description: "Each UTC day of a capability against the days before it; providers but stub."
+  description: "Each UTC day of a capability compared with the preceding days, excluding stub."
   group_label: "AI Copilot / Observability"
   sql_always_where: {% if anomalies.window._parameter_value == 'd14' %}date between date_sub(coalesce(date(timestamp_sub(cast({% date_end anomalies.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 13 day) and coalesce(date(timestamp_sub(cast({% date_end anomalies.range %} as timestamp), interval 1 microsecond)), current_date('UTC')){% elsif anomalies.window._parameter_value == 'd2' %}date between date_sub(coalesce(date(timestamp_sub(cast({% date_end anomalies.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 1 day) and coalesce(date(timestamp_sub(cast({% date_end anomalies.range %} as timestamp), interval 1 microsecond)), current_date('UTC')){% else %}date between coalesce(date(cast({% date_start anomalies.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end anomalies.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end anomalies.range %} as timestamp), interval 1 microsecond)), current_date('UTC')){% endif %} ;;
   always_filter: {
@@ -117,8 +127,8 @@ explore: anomalies {
 }
 
 explore: volume {
-  label: "Volume against what is expected"
-  description: "The chosen capabilities' interactions a day, with the mean of the 7 days before and two deviations about it. The running day is never flagged as low."
+  label: "Volume and expected range"
+  description: "Interactions per UTC day of the selected capabilities, with the mean of the preceding 7 days and a band of two standard deviations. The current day is never flagged as low."
   group_label: "AI Copilot / Observability"
   always_filter: {
     filters: [volume.range: "7 days"]
@@ -127,7 +137,7 @@ explore: volume {
 
 explore: capabilities {
   label: "Capabilities"
-  description: "Every capability ever seen on a provider other than stub, and since when."
+  description: "Every capability ever seen on a provider other than stub, with the time it was first seen."
   group_label: "AI Copilot / Observability"
   sql_always_where: environment = 'live' and capability != 'unknown' and {% if capabilities.window._parameter_value == 'd7' %}first_seen_at >= timestamp(date_sub(coalesce(date(timestamp_sub(cast({% date_end capabilities.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and first_seen_at < timestamp(date_add(coalesce(date(timestamp_sub(cast({% date_end capabilities.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 1 day)){% else %}first_seen_at >= timestamp(coalesce(date(cast({% date_start capabilities.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end capabilities.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day))) and first_seen_at < timestamp(date_add(coalesce(date(timestamp_sub(cast({% date_end capabilities.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 1 day)){% endif %} ;;
   always_filter: {
@@ -137,7 +147,7 @@ explore: capabilities {
 
 explore: incidents {
   label: "Incidents"
-  description: "Alerts of the ledger, with what the logs hold of their capability on their days."
+  description: "Alerts of the ledger, with the interactions of their capability on their days, excluding stub."
   group_label: "AI Copilot / Observability"
   always_filter: {
     filters: [incidents.range: "7 days"]
@@ -146,7 +156,9 @@ explore: incidents {
 
 explore: syncs {
   label: "Syncs"
-  description: "The runs that brought rows over."
+  description: "The model tables, each with the end time of the newest sync whose rows it contains."
   group_label: "AI Copilot / Observability"
-  sql_always_where: status = 'succeeded' and last_synced_at >= timestamp '1970-01-01 00:00:00+00' ;;
+  always_filter: {
+    filters: [syncs.range: "7 days"]
+  }
 }

@@ -1,4 +1,4 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 
 view: anomalies {
   label: "Capability anomalies"
@@ -12,7 +12,7 @@ view: anomalies {
 
   parameter: window {
     label: "Window"
-    description: "Which stretch of the time range is counted, up to its end."
+    description: "The part of the time range that is counted, up to its end."
     type: unquoted
     default_value: "range"
     allowed_value: {
@@ -69,21 +69,21 @@ view: anomalies {
   }
 
   dimension: stddev_7d {
-    label: "Deviation of 7 days"
+    label: "Standard deviation of 7 days"
     type: number
     sql: ${TABLE}.stddev_7d ;;
     value_format: "#,##0"
   }
 
   dimension: z_score {
-    label: "Sigmas"
+    label: "Z-score"
     type: number
     sql: ${TABLE}.z_score ;;
     value_format: "0.00"
   }
 
   dimension: deviation_percent {
-    label: "Against the median"
+    label: "Change from the median"
     type: number
     sql: ${TABLE}.deviation_percent ;;
     value_format: "0.0\"%\""
@@ -102,7 +102,7 @@ view: anomalies {
   }
 
   dimension: evaluation_status {
-    label: "Judged"
+    label: "Evaluation"
     type: string
     sql: ${TABLE}.evaluation_status ;;
   }
@@ -114,7 +114,7 @@ view: anomalies {
   }
 
   dimension: t27_rows {
-    description: "Rows that T27 “Anomalies by severity” counts."
+    description: "Rows counted by T27 “Anomalies by severity”."
     hidden: yes
     type: yesno
     sql: severity is not null ;;
@@ -142,13 +142,13 @@ view: anomalies {
   }
 
   measure: t25_names {
-    label: "Which"
+    label: "Names"
     type: string
     sql: string_agg(distinct case when deviation_state = 'spike' then capability end, ', ') ;;
   }
 
   measure: t26_names {
-    label: "Which"
+    label: "Names"
     type: string
     sql: string_agg(distinct case when deviation_state = 'drop' then capability end, ', ') ;;
   }

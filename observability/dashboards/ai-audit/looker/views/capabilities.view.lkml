@@ -1,4 +1,4 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 
 view: capabilities {
   label: "Capabilities"
@@ -12,7 +12,7 @@ view: capabilities {
 
   parameter: window {
     label: "Window"
-    description: "Which stretch of the time range is counted, up to its end."
+    description: "The part of the time range that is counted, up to its end."
     type: unquoted
     default_value: "range"
     allowed_value: {
@@ -40,21 +40,21 @@ view: capabilities {
   }
 
   dimension: registered_silently {
-    label: "Of the first load"
+    label: "From the first load"
     type: yesno
     sql: ${TABLE}.registered_silently ;;
   }
 
   measure: new_capabilities {
     label: "New capabilities"
-    description: "First seen in the window, by the registry. What the first load brought is not news."
+    description: "Capabilities first seen in the window, by the registry. Capabilities of the first load are not counted as new."
     type: number
     sql: count(case when not registered_silently then 1 end) ;;
     value_format: "#,##0"
   }
 
   measure: t24_names {
-    label: "Which"
+    label: "Names"
     type: string
     sql: string_agg(distinct capability, ', ') ;;
   }

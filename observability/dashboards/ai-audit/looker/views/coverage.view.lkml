@@ -1,4 +1,4 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 
 view: coverage {
   label: "Workspace coverage"
@@ -32,7 +32,7 @@ view: coverage {
   }
 
   measure: covered_workspaces {
-    label: "With a record"
+    label: "Workspaces with a record"
     type: number
     sql: max(covered_workspace_count) ;;
     value_format: "#,##0"

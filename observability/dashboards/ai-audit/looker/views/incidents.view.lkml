@@ -1,4 +1,4 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 
 view: incidents {
   label: "Incidents"
@@ -9,6 +9,7 @@ view: incidents {
           key,
           rule_id,
           coalesce(nullif(json_value(dimensions, '$.capability'), ''), 'all capabilities') as capability,
+          nullif(json_value(dimensions, '$.capability'), '') is null as is_total,
           state,
           severity,
           since,
@@ -21,21 +22,50 @@ view: incidents {
         from `@{project}.@{dataset}.ai_audit_alerts`
         where environment = 'live'
       ),
-      touched as (
+      counts as (
+        select
+          date,
+          capability,
+          interaction_count,
+          error_count,
+          case when not is_unassigned then workspace_id end as workspace_id
+        from `@{project}.@{dataset}.ai_audit_workspace_counts`
+        where
+          not is_stub
+          and date between coalesce(date(cast({% date_start incidents.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end incidents.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end incidents.range %} as timestamp), interval 1 microsecond)), current_date('UTC'))
+          and date >= (select min(cast(since as date)) from episodes)
+      ),
+      calls_meanwhile as (
         select
           episodes.key,
-          sum(counts.interaction_count) as interactions,
-          sum(counts.error_count) as errors,
-          count(distinct nullif(counts.workspace_id, 'unassigned')) as workspaces
+          counts.interaction_count,
+          counts.error_count,
+          counts.workspace_id
         from episodes
-        inner join `@{project}.@{dataset}.ai_audit_workspace_counts` as counts
+        inner join counts
           on
-            counts.date between cast(episodes.since as date) and cast(coalesce(episodes.resolved_at, current_timestamp()) as date)
-            and (counts.capability = episodes.capability or episodes.capability = 'all capabilities')
-        where
-          counts.date between coalesce(date(cast({% date_start incidents.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end incidents.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end incidents.range %} as timestamp), interval 1 microsecond)), current_date('UTC'))
-          and counts.date >= (select min(cast(since as date)) from episodes)
-        group by episodes.key
+            episodes.capability = counts.capability
+            and counts.date between cast(episodes.since as date) and cast(coalesce(episodes.resolved_at, current_timestamp()) as date)
+        where not episodes.is_total
+        union all
+        select
+          episodes.key,
+          counts.interaction_count,
+          counts.error_count,
+          counts.workspace_id
+        from episodes
+        inner join counts
+          on counts.date between cast(episodes.since as date) and cast(coalesce(episodes.resolved_at, current_timestamp()) as date)
+        where episodes.is_total
+      ),
+      touched as (
+        select
+          key,
+          sum(interaction_count) as interactions,
+          sum(error_count) as errors,
+          count(distinct workspace_id) as workspaces
+        from calls_meanwhile
+        group by key
       )
       select
         episodes.*,
@@ -76,6 +106,12 @@ view: incidents {
     }
   }
 
+  dimension: is_total {
+    label: "All capabilities"
+    type: yesno
+    sql: ${TABLE}.is_total ;;
+  }
+
   dimension: state {
     label: "State"
     type: string
@@ -113,7 +149,7 @@ view: incidents {
   }
 
   dimension: acknowledged_by {
-    label: "Taken by"
+    label: "Acknowledged by"
     type: string
     sql: ${TABLE}.acknowledged_by ;;
   }
@@ -126,7 +162,7 @@ view: incidents {
   }
 
   dimension: baseline {
-    label: "Usual"
+    label: "Baseline"
     type: number
     sql: ${TABLE}.baseline ;;
     value_format: "0.00"

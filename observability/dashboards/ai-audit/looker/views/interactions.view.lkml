@@ -1,4 +1,4 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 
 view: interactions {
   label: "Interactions"
@@ -12,7 +12,7 @@ view: interactions {
 
   parameter: window {
     label: "Window"
-    description: "Which stretch of the time range is counted, up to its end."
+    description: "The part of the time range that is counted, up to its end."
     type: unquoted
     default_value: "range"
     allowed_value: {
@@ -114,14 +114,14 @@ view: interactions {
   }
 
   dimension: t36_rows {
-    description: "Rows that T36 “Tokens by model (7d)” counts."
+    description: "Rows counted by T36 “Tokens by model (7d)”."
     hidden: yes
     type: yesno
     sql: model is not null ;;
   }
 
   dimension: t33_rows {
-    description: "Rows that T33 “Prompt length and duration (24h)” counts."
+    description: "Rows counted by T33 “Prompt length and duration (24h)”."
     hidden: yes
     type: yesno
     sql: prompt_length > 0 and duration_ms > 0 ;;
@@ -151,7 +151,7 @@ view: interactions {
 
   measure: literal_error_rate {
     label: "Not “success”"
-    description: "The playbook's literal figure. Every status that is not `success` counts as an error, a missing one too."
+    description: "The playbook's literal definition. Every status other than `success` counts as an error, including a missing one."
     type: number
     sql: count(case when coalesce(status, '') != 'success' then 1 end) / nullif(count(*), 0) ;;
     value_format: "0.0%"
@@ -159,7 +159,7 @@ view: interactions {
 
   measure: p95_latency {
     label: "P95 latency"
-    description: "The latency that 95 of 100 interactions stay within, an observed value (the ceil(0.95 n)-th of n)."
+    description: "The latency that 95 % of interactions do not exceed. It is an observed value, the ceil(0.95 n)-th of n."
     type: number
     sql: array_agg(duration_ms ignore nulls order by duration_ms)[ safe_offset(cast(ceil(0.95 * count(duration_ms)) as int64) - 1)] ;;
     value_format: "#,##0\" ms\""

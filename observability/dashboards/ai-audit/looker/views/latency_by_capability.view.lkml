@@ -1,4 +1,4 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 
 view: latency_by_capability {
   label: "Latency by capability"
@@ -7,7 +7,7 @@ view: latency_by_capability {
       with buckets as (
         select capability, upper_ms, sum(interaction_count) as n
         from `@{project}.@{dataset}.ai_audit_latency_histogram`
-        where date between coalesce(date(cast({% date_start latency_by_capability.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end latency_by_capability.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end latency_by_capability.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) and {% condition latency_by_capability.capability_filter %} capability {% endcondition %} and {% condition latency_by_capability.provider_filter %} provider {% endcondition %}
+        where date between coalesce(date(cast({% date_start latency_by_capability.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end latency_by_capability.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end latency_by_capability.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) and {% condition latency_by_capability.capability_filter %} capability {% endcondition %} and {% condition latency_by_capability.provider_filter %} provider {% endcondition %} and not is_stub
         group by capability, upper_ms
       ),
       ranked as (

@@ -1,4 +1,4 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 
 view: latency_by_day {
   label: "Latency by day"
@@ -7,7 +7,7 @@ view: latency_by_day {
       with buckets as (
         select date, upper_ms, sum(interaction_count) as n
         from `@{project}.@{dataset}.ai_audit_latency_histogram`
-        where date between coalesce(date(cast({% date_start latency_by_day.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end latency_by_day.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end latency_by_day.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) and {% condition latency_by_day.capability_filter %} capability {% endcondition %} and {% condition latency_by_day.provider_filter %} provider {% endcondition %}
+        where date between coalesce(date(cast({% date_start latency_by_day.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end latency_by_day.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end latency_by_day.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) and {% condition latency_by_day.capability_filter %} capability {% endcondition %} and {% condition latency_by_day.provider_filter %} provider {% endcondition %} and not is_stub
         group by date, upper_ms
       ),
       ranked as (
@@ -31,7 +31,7 @@ view: latency_by_day {
       longest as (
         select date, max(max_latency_ms) as longest
         from `@{project}.@{dataset}.ai_audit_daily`
-        where date between coalesce(date(cast({% date_start latency_by_day.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end latency_by_day.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end latency_by_day.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) and {% condition latency_by_day.capability_filter %} capability {% endcondition %} and {% condition latency_by_day.provider_filter %} provider {% endcondition %}
+        where date between coalesce(date(cast({% date_start latency_by_day.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end latency_by_day.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)) and coalesce(date(timestamp_sub(cast({% date_end latency_by_day.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) and {% condition latency_by_day.capability_filter %} capability {% endcondition %} and {% condition latency_by_day.provider_filter %} provider {% endcondition %} and not is_stub
         group by date
       )
       select quantiles.date, p50, p90, p95, p99, longest.longest

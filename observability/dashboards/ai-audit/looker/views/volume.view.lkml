@@ -1,7 +1,7 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 
 view: volume {
-  label: "Volume against what is expected"
+  label: "Volume and expected range"
   derived_table: {
     sql:
       with totals as (
@@ -73,21 +73,21 @@ view: volume {
   }
 
   dimension: low {
-    label: "Two deviations below"
+    label: "Two standard deviations below"
     type: number
     sql: ${TABLE}.low ;;
     value_format: "#,##0"
   }
 
   dimension: high {
-    label: "Two deviations above"
+    label: "Two standard deviations above"
     type: number
     sql: ${TABLE}.high ;;
     value_format: "#,##0"
   }
 
   dimension: is_flagged {
-    label: "Beyond two deviations"
+    label: "Outside two standard deviations"
     type: yesno
     sql: ${TABLE}.is_flagged ;;
   }
@@ -107,21 +107,21 @@ view: volume {
   }
 
   measure: low_figure {
-    label: "Two deviations below"
+    label: "Two standard deviations below"
     type: max
     sql: ${TABLE}.low ;;
     value_format: "#,##0"
   }
 
   measure: high_figure {
-    label: "Two deviations above"
+    label: "Two standard deviations above"
     type: max
     sql: ${TABLE}.high ;;
     value_format: "#,##0"
   }
 
   measure: is_flagged_figure {
-    label: "Beyond two deviations"
+    label: "Outside two standard deviations"
     type: max
     sql: case when ${TABLE}.is_flagged then 1 else 0 end ;;
     value_format: "0"

@@ -1,4 +1,4 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 
 view: workspace_counts {
   label: "Days by workspace"
@@ -12,7 +12,7 @@ view: workspace_counts {
 
   parameter: window {
     label: "Window"
-    description: "Which stretch of the time range is counted, up to its end."
+    description: "The part of the time range that is counted, up to its end."
     type: unquoted
     default_value: "range"
     allowed_value: {
@@ -60,9 +60,9 @@ view: workspace_counts {
 
   measure: active_workspaces {
     label: "Active workspaces"
-    description: "Distinct workspaces over the whole range; daily counts never add up to it."
+    description: "Distinct workspaces over the whole range. It is not the sum of the daily counts."
     type: number
-    sql: count(distinct nullif(workspace_id, 'unassigned')) ;;
+    sql: count(distinct case when not is_unassigned then workspace_id end) ;;
     value_format: "#,##0"
   }
 

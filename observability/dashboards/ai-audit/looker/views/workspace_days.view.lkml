@@ -1,8 +1,8 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 
 view: workspace_days {
   label: "Workspace days"
-  sql_table_name: `@{project}.@{dataset}.ai_audit_workspace_stats` ;;
+  sql_table_name: `@{project}.@{dataset}.ai_audit_workspace_counts` ;;
 
   filter: range {
     label: "Time range"
@@ -27,7 +27,7 @@ view: workspace_days {
   measure: interactions {
     label: "Interactions"
     type: number
-    sql: sum(total_interactions) ;;
+    sql: sum(interaction_count) ;;
     value_format: "#,##0"
   }
 

@@ -1,4 +1,4 @@
-# Made from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; change those, not this file.
+# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.
 
 view: workspaces {
   label: "Workspaces"
@@ -13,7 +13,7 @@ view: workspaces {
           count(distinct capability) as unique_capabilities,
           max(date) as last_day
         from `@{project}.@{dataset}.ai_audit_workspace_counts`
-        where date between {% if workspaces.window._parameter_value == 'd14' %}date_sub(coalesce(date(timestamp_sub(cast({% date_end workspaces.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 13 day){% else %}coalesce(date(cast({% date_start workspaces.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end workspaces.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)){% endif %} and coalesce(date(timestamp_sub(cast({% date_end workspaces.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) and {% condition workspaces.workspace_filter %} workspace_id {% endcondition %} and workspace_id != 'unassigned'
+        where date between {% if workspaces.window._parameter_value == 'd14' %}date_sub(coalesce(date(timestamp_sub(cast({% date_end workspaces.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 13 day){% else %}coalesce(date(cast({% date_start workspaces.range %} as timestamp)), date_sub(coalesce(date(timestamp_sub(cast({% date_end workspaces.range %} as timestamp), interval 1 microsecond)), current_date('UTC')), interval 6 day)){% endif %} and coalesce(date(timestamp_sub(cast({% date_end workspaces.range %} as timestamp), interval 1 microsecond)), current_date('UTC')) and {% condition workspaces.workspace_filter %} workspace_id {% endcondition %} and not is_unassigned and not is_stub
         group by workspace_id
       ),
       known as (
@@ -45,7 +45,7 @@ view: workspaces {
 
   parameter: window {
     label: "Window"
-    description: "Which stretch of the time range is counted, up to its end."
+    description: "The part of the time range that is counted, up to its end."
     type: unquoted
     default_value: "range"
     allowed_value: {
@@ -148,7 +148,7 @@ view: workspaces {
   }
 
   measure: silent {
-    label: "Without a record"
+    label: "Inactive workspaces"
     type: number
     sql: count(case when total_interactions = 0 then 1 end) ;;
     value_format: "#,##0"

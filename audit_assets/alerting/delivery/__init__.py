@@ -1,0 +1,1 @@
+"""The outbox and the processes around it: deliverer, silences, reminders, acknowledgements, watchdog."""

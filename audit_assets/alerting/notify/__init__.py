@@ -1,0 +1,1 @@
+"""From rule results to queued notifications: state transitions, grouping, and the values that a message shows."""

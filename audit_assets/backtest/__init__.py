@@ -1,0 +1,1 @@
+"""Backtests: rules replayed over history and over external series, with plots."""

@@ -1,0 +1,1 @@
+"""Looker and Metabase files from the dashboard definitions, and their offline checks."""

@@ -1,0 +1,71 @@
+"""The columns of every table a dashboard may read, with their documented types in BigQuery and DuckDB."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import jinja2
+import yaml
+
+from audit_assets.alerting.ledger.export import EXPORTED_COLUMNS, column_types
+from audit_assets.settings import PROJECT_ROOT
+from audit_assets.warehouse.schema import SCHEMA, TABLES
+
+_MODELS = PROJECT_ROOT / "dbt" / "models"
+_BIGQUERY = {
+    "varchar": "string",
+    "bigint": "int64",
+    "double": "float64",
+    "timestamptz": "timestamp",
+    "date": "date",
+    "boolean": "boolean",
+}
+
+
+@dataclass(frozen=True)
+class ColumnTypes:
+    """A column's type in both engines."""
+
+    bigquery: str
+    duckdb: str
+
+
+Table = Mapping[str, ColumnTypes]
+
+
+def known_tables(models: Path = _MODELS) -> Mapping[str, Table]:
+    """Table → column → types: marts and staging from dbt contracts, other tables from the code that writes them."""
+    plain = {**TABLES, **{table.name: column_types(table) for table in EXPORTED_COLUMNS}}
+    tables = {
+        name: {column: ColumnTypes(_BIGQUERY[kind], kind) for column, kind in columns.items()}
+        for name, columns in plain.items()
+    }
+    return {**tables, **dict(_documented(models))}
+
+
+def empty_warehouse(tables: Mapping[str, Table], project: str) -> duckdb.DuckDBPyConnection:
+    """An embedded warehouse with the same tables, `project`.analytics.table, all empty. Close it after use."""
+    connection = duckdb.connect(":memory:")
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute(f"""attach ':memory:' as "{project}" """)
+    connection.execute(f"""use "{project}" """)
+    connection.execute(f"create schema {SCHEMA}")
+    for name, columns in tables.items():
+        listed = ", ".join(f'"{column}" {types.duckdb}' for column, types in columns.items())
+        connection.execute(f"create table {SCHEMA}.{name} ({listed})")
+    return connection
+
+
+def _documented(models: Path) -> Iterator[tuple[str, Table]]:
+    for path in sorted(models.rglob("*.yml")):
+        for model in yaml.safe_load(path.read_text()).get("models", ()):
+            typed = {column["name"]: column.get("data_type") for column in model.get("columns", ())}
+            if typed and all(typed.values()):
+                yield model["name"], {name: _in_both(str(kind)) for name, kind in typed.items()}
+
+
+def _in_both(written: str) -> ColumnTypes:
+    """The type in both engines: dbt contracts write it as a template that depends on the engine."""
+    template = jinja2.Environment(autoescape=False).from_string(written)
+    return ColumnTypes(*(template.render(target={"type": engine}) for engine in ("bigquery", "duckdb")))

@@ -1,0 +1,1 @@
+"""Reading YAML files: values with their lines, validation messages, durations."""

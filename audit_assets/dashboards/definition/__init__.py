@@ -1,0 +1,1 @@
+"""The dashboard definition: pages, tiles and sources, loaded from YAML."""

@@ -1,0 +1,1 @@
+"""The SQL of a tile in a scope, and the readers that run it."""

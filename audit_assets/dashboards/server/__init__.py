@@ -1,0 +1,1 @@
+"""The Dash application, its guards and its static files."""

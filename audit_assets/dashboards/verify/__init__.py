@@ -1,0 +1,1 @@
+"""Reconciliation of each tile with the raw rows."""

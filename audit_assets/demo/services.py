@@ -1,0 +1,170 @@
+"""The services of `audit dev` and their health checks: Dagster's code server, daemon and UI, the dashboards, live
+traffic."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+import requests
+import yaml
+
+from audit_assets.demo.postgres_files import write_private
+from audit_assets.demo.supervisor import Service, ServiceState
+from audit_assets.settings import Settings
+
+HOST = "127.0.0.1"
+CODE_SERVER = "code server"
+LOCATION = "audit_assets"
+
+_LONGEST_SOCKET_PATH = 100
+_ANSWERS_WITHIN_S = 10
+_HEARTBEAT_WITHIN_S = 45.0  # each daemon sends a heartbeat every 30 s
+_HEARTBEATS = "{ instance { daemonHealth { allDaemonStatuses { lastHeartbeatTime } } } }"
+
+
+def make_services(settings: Settings, dagster_port: int, dashboards_port: int, with_traffic: bool) -> list[Service]:
+    """The services of this home in start order. Writes Dagster's workspace file below the home."""
+    socket = _socket(settings)
+    workspace = settings.dagster_home / "workspace.yaml"
+    location = {"grpc_server": {"socket": str(socket), "location_name": LOCATION}}
+    write_private(workspace, yaml.safe_dump({"load_from": [location]}))
+    python, ui = [sys.executable, "-m"], f"http://{HOST}:{dagster_port}"
+    code = ["-m", "audit_assets.definitions", "-a", "defs", "--location-name", LOCATION]
+    pages = ["dashboards", "serve", "--port", str(dashboards_port)]
+    services = [
+        # Started by module, because the PATH may not contain this environment's console scripts.
+        Service(
+            CODE_SERVER,
+            # `code-server start`, not `api grpc`: only the former reads the code again on "Reload" in the UI.
+            [*python, "dagster", "code-server", "start", "--socket", str(socket), *code, "--log-level", "warning",
+             "--use-python-environment-entry-point"],
+            problem=lambda: _code_server_problem(socket),
+            hung_after_s=15,
+            stop_within_s=20,  # enough for a micro-batch to end; the next run completes longer runs
+            outlives=_is_run_worker,
+        ),
+        Service(
+            "Dagster daemon",
+            [*python, "dagster._daemon", "run", "-w", str(workspace)],
+            problem=_Heartbeats(ui).problem,
+            after=CODE_SERVER,
+        ),
+        Service(
+            "Dagster UI",
+            [*python, "audit_assets.defs.webserver", str(workspace), str(dagster_port)],
+            problem=lambda: _http_problem(f"{ui}/server_info"),
+            after=CODE_SERVER,
+        ),
+        Service(
+            "dashboards",
+            [*python, "audit_assets.cli", *pages],
+            problem=lambda: _http_problem(f"http://{HOST}:{dashboards_port}/healthz"),
+        ),
+    ]  # fmt: skip
+    if with_traffic:
+        traffic = [*python, "audit_assets.cli", "simulate", "traffic", "--live", "--rate", "0.5"]
+        services.append(Service("live traffic", traffic, is_essential=False))
+    return services
+
+
+def _socket(settings: Settings) -> Path:
+    """The socket of the code server. Only its owner can access a socket, while any web page could access a port."""
+    path = settings.dagster_home / "code-server.sock"
+    if len(str(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    return Path(tempfile.mkdtemp(prefix="audit-")) / path.name
+
+
+def _is_run_worker(process: psutil.Process) -> bool:
+    """Whether the process executes a run, which continues without the code server that launched it."""
+    return any("multiprocessing" in part for part in process.cmdline())
+
+
+def _code_server_problem(socket: Path) -> str | None:
+    """What is wrong with the server that loaded the code. A ping passes through the proxy that reloads it."""
+    import grpc  # imported here because no other command needs it
+
+    message = b"\x0a\x04ping"  # PingRequest { string echo = 1 }: Dagster's own classes take seconds to import
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        ping = channel.unary_unary("/api.DagsterApi/Ping")
+        try:
+            ping(message, timeout=_ANSWERS_WITHIN_S)
+        except grpc.RpcError as error:
+            return f"ping: {error.code().name}"
+    return None
+
+
+def _http_problem(url: str) -> str | None:
+    try:
+        status = requests.get(url, timeout=_ANSWERS_WITHIN_S).status_code
+    except requests.RequestException as error:
+        return f"{url}: {type(error).__name__}"
+    return None if status == 200 else f"{url}: HTTP {status}"
+
+
+class _Heartbeats:
+    """The daemon's heartbeats, read from Dagster's UI. Measures when they change, independently of clock changes."""
+
+    def __init__(self, ui: str) -> None:
+        self._ui, self._last, self._changed = ui, 0.0, time.monotonic()
+
+    def problem(self) -> str | None:
+        try:
+            url, query = f"{self._ui}/graphql", {"query": _HEARTBEATS}
+            response = requests.post(url, json=query, timeout=_ANSWERS_WITHIN_S).json()
+            statuses = response["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
+        except (requests.RequestException, ValueError, KeyError, TypeError):
+            return None  # a problem of the UI, reported by its own check
+        newest = max((status["lastHeartbeatTime"] or 0.0 for status in statuses), default=0.0)
+        if newest != self._last:
+            self._last, self._changed = newest, time.monotonic()
+        silent = time.monotonic() - self._changed
+        return None if silent < _HEARTBEAT_WITHIN_S else f"no heartbeat for {silent:.0f} s"
+
+
+@dataclass(frozen=True)
+class ServedService:
+    """A service in `serving.json`: its problem, and since when (UTC). Both are None for a healthy service."""
+
+    name: str
+    restarts: int
+    problem: str | None
+    since: datetime | None
+
+
+def write_states(path: Path, states: Sequence[ServiceState], now: datetime) -> None:
+    """Writes `serving.json`, for `audit watchdog`."""
+    before = {service.name: service for service in read_states(path) or ()}
+
+    def since(state: ServiceState) -> str | None:
+        if state.problem is None:
+            return None
+        earlier = before[state.name].since if state.name in before else None
+        return (earlier or now).isoformat()
+
+    write_private(path, json.dumps([{**asdict(state), "since": since(state)} for state in states], indent=1) + "\n")
+
+
+def read_states(path: Path) -> tuple[ServedService, ...] | None:
+    """The services that were written last. None if nothing serves, or serving ended normally."""
+    try:
+        written = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    return tuple(
+        ServedService(
+            state["name"],
+            state["restarts"],
+            state["problem"],
+            state["since"] and datetime.fromisoformat(state["since"]),
+        )
+        for state in written
+    )

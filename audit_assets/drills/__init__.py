@@ -1,0 +1,1 @@
+"""Drills: marked rows that make a rule fire."""

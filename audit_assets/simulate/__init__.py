@@ -1,1 +1,0 @@
-"""Made worlds: an embedded Postgres, believable traffic, loading of real files."""

@@ -1,0 +1,1 @@
+"""Tests of audit_assets/demo: the embedded Postgres, synthetic traffic, loading, supervision."""

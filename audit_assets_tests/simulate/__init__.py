@@ -1,1 +1,0 @@
-"""Tests of the made worlds: the embedded Postgres, traffic, loading."""
