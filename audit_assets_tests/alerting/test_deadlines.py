@@ -17,13 +17,14 @@ from audit_assets.alerting.channels.http_client import (
     LARGEST_RESPONSE,
     Body,
     HttpResponse,
+    _RequestTrace,  # pyright: ignore[reportPrivateUsage]
     attempt,
     http_get,
     http_post,
 )
 from audit_assets.alerting.channels.senders import build_senders
 from audit_assets.alerting.channels.slack import SlackClient
-from audit_assets.alerting.delivery import outbox
+from audit_assets.alerting.delivery import outbox, silences
 from audit_assets.alerting.delivery.deliverer import deliver
 from audit_assets.alerting.delivery.outbox import LEASE
 from audit_assets.alerting.delivery.outcome import Outcome
@@ -171,6 +172,43 @@ def test_a_slow_target_starves_no_other(sqlite_book: Book, fakes: FakeProviders,
     assert time.monotonic() - began < 20
     statuses = {(row.target, row.status) for row in sqlite_book.rows("deliveries") if row.action == "trigger"}
     assert statuses == {(PAGER, "sent")}
+
+
+def test_a_deliverer_that_was_suspended_after_its_claim_sends_nothing(
+    sqlite_book: Book, fakes: FakeProviders, pagerduty, monkeypatch: pytest.MonkeyPatch
+):
+    """Another deliverer may have claimed the row and looked for its message by then."""
+    sqlite_book.record(rule_result(episode("a")))
+    suppression_reason = silences.suppression_reason
+
+    def suspended(*arguments):
+        time.sleep(1.2)
+        return suppression_reason(*arguments)
+
+    monkeypatch.setattr(silences, "suppression_reason", suspended)
+    senders = build_senders(None, pagerduty, Console(quiet=True))
+    deliver(sqlite_book.ledger, senders, ROUTING, lambda: NOON, lease=timedelta(seconds=4))
+    assert not fakes.received().requests
+    monkeypatch.setattr(silences, "suppression_reason", suppression_reason)
+    deliver(sqlite_book.ledger, senders, ROUTING, lambda: NOON + timedelta(minutes=1))
+    assert len(fakes.incidents()) == 1
+
+
+def test_a_request_that_was_suspended_before_it_was_sent_is_not_sent(
+    fakes: FakeProviders, monkeypatch: pytest.MonkeyPatch
+):
+    called = _RequestTrace.__call__
+
+    def suspended(trace: _RequestTrace, event: str, info) -> None:
+        if event.endswith("send_request_headers.started"):
+            time.sleep(0.6)
+        called(trace, event, info)
+
+    monkeypatch.setattr(_RequestTrace, "expire", lambda _: False)  # the caller is suspended too
+    monkeypatch.setattr(_RequestTrace, "__call__", suspended)
+    http_post(f"{fakes.events_url}/v2/enqueue", Body(b"{}", "application/json"), {}, timeout=0.3)
+    time.sleep(0.6)
+    assert not fakes.received().requests
 
 
 def test_at_most_one_row_of_a_target_is_in_flight(book: Book):

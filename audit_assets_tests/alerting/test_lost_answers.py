@@ -96,6 +96,19 @@ def test_a_lost_answer_is_one_message_however_far_slacks_clock_is_from_ours(harn
     assert {status for action, status in harness.book.outbox() if action == "post"} == {"sent"}
 
 
+@pytest.mark.parametrize("missing", [set[str](), {"private_channel"}])
+def test_the_first_message_of_a_channel_is_found_by_the_name_of_the_channel(harness: DeliveryHarness, missing):
+    """The channel's id is not known from an earlier message, and Slack reads a history by id only."""
+    harness.fakes.slack.missing_list_scopes = missing
+    harness.opened()
+    harness.fakes.faults = DROPPED
+    harness.deliver()
+    harness.fakes.faults = Faults()
+    harness.deliver(TWO_MINUTES)
+    assert len(harness.fakes.received().posts) == 1
+    assert {status for action, status in harness.book.outbox() if action == "post"} == {"sent"}
+
+
 def test_setting_our_clock_back_sends_no_duplicates(harness: DeliveryHarness):
     lose_response(harness, ahead=timedelta(days=3))
     harness.deliver(-timedelta(days=3) + TWO_MINUTES)

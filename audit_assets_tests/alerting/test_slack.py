@@ -335,21 +335,29 @@ def test_without_the_scope_to_read_the_find_is_refused(fakes: FakeProviders, sla
     assert slack.find(CHANNEL, "delivery-1") == Outcome("refused", "missing_scope")
 
 
-@pytest.mark.parametrize("channel", ["#alerts", "alerts", "#general"])
-def test_history_by_a_channel_name_is_unknown_and_proves_nothing_about_the_channel(slack: SlackClient, channel: str):
+@pytest.mark.parametrize("channel", ["alerts", "#general"])
+def test_history_of_an_unknown_channel_proves_nothing_about_the_channel(slack: SlackClient, channel: str):
     slack.post("#alerts", MESSAGE, "delivery-1")
     assert slack.find(channel, "delivery-1") == Outcome("refused", "channel_not_found")
 
 
-def test_history_by_a_channel_name_is_read_if_slack_accepts_it(fakes: FakeProviders, slack: SlackClient):
-    message = {
-        "ts": "1.5",
-        "metadata": {"event_type": "ai_audit_alert", "event_payload": {"delivery_id": "delivery-1"}},
-    }
-    fakes.next_replies[HISTORY].append(Reply(200, {"ok": True, "messages": [message]}))
-    found = slack.find("#alerts", "delivery-1")
+@pytest.mark.parametrize("missing", [set[str](), {"private_channel"}])
+def test_a_message_is_found_by_the_name_of_its_channel(
+    fakes: FakeProviders, slack: SlackClient, missing: set[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("audit_assets.alerting.channels.slack.CHANNELS_PAGE", 1)
+    fakes.slack.missing_list_scopes = missing
+    slack.post("#ai-copilot-compliance", MESSAGE, "delivery-1")
+    found = slack.find("#ai-copilot-compliance", "delivery-1")
     assert found is not None
-    assert found.kind == "sent"
+    assert (found.kind, str(found.reference).partition(":")[0]) == ("sent", "C0COPILOT2")
+    assert slack.find("#ai-copilot-compliance", "delivery-2") is None
+
+
+def test_without_the_scope_to_list_channels_the_find_by_name_is_refused(fakes: FakeProviders, slack: SlackClient):
+    fakes.slack.missing_list_scopes = {"public_channel", "private_channel"}
+    slack.post("#alerts", MESSAGE, "delivery-1")
+    assert slack.find("#alerts", "delivery-1") == Outcome("refused", "missing_scope")
 
 
 @pytest.mark.parametrize(

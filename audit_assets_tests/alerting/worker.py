@@ -22,7 +22,7 @@ from audit_assets_tests.alerting.conftest import ROUTING_KEY, TOKEN
 from audit_assets_tests.alerting.ledger_factories import ROUTING, Book, episode, rule_result
 
 APART = timedelta(minutes=61)  # longer than the window in which episodes share a message
-LEASE = timedelta(seconds=5)
+LEASE = timedelta(seconds=8)
 _TIMEOUT = 3.0
 
 

@@ -32,7 +32,13 @@ from tools.fakes.webhook import FakeWebhook
 Provider = Literal["pagerduty", "slack", "jira", "webhook"]
 PAGERDUTY_PATH, INCIDENTS_PATH = "/v2/enqueue", "/incidents"
 JIRA, HOOKS = "/jira", "/hooks/"
-SLACK_METHODS = ("chat.postMessage", "chat.update", "conversations.history", "conversations.replies")
+SLACK_METHODS = (
+    "chat.postMessage",
+    "chat.update",
+    "conversations.history",
+    "conversations.replies",
+    "conversations.list",
+)
 
 
 class FakeProviders:

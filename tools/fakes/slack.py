@@ -25,6 +25,7 @@ class FakeSlack:
     channels: dict[str, str] | None = None
     bad_token: bool = False
     missing_history_scope: bool = False
+    missing_list_scopes: set[str] = field(default_factory=set)  # types of channels that the token may not list
     archived: set[str] = field(default_factory=set)  # ids
     forget_messages: bool = False  # all messages count as deleted
     deleted: set[str] = field(default_factory=set)  # ts of deleted messages
@@ -48,6 +49,8 @@ class FakeSlack:
             return _error("invalid_json")
         if method in {"conversations.history", "conversations.replies"}:
             return self._history(method, body, messages)
+        if method == "conversations.list":
+            return self._list(body)
         channel = self._channel_id(str(body.get("channel", "")), by_name=method == "chat.postMessage")
         if channel is None:
             return _error("channel_not_found")
@@ -112,6 +115,17 @@ class FakeSlack:
         listed = [_listed(message, with_metadata) for message in ordered]
         cursor = {"next_cursor": str(first + limit) if more else ""}
         return Reply(200, {"ok": True, "messages": listed, "has_more": more, "response_metadata": cursor})
+
+    def _list(self, body: dict[str, Any]) -> Reply:
+        """A page of the channels, all of them public."""
+        if self.missing_list_scopes & set(str(body.get("types", "public_channel")).split(",")):
+            return Reply(200, {"ok": False, "error": "missing_scope", "needed": "channels:read,groups:read"})
+        known = self._created if self.channels is None else self.channels
+        first, limit = int(body.get("cursor") or 0), int(body.get("limit") or 100)
+        page = list(known.items())[first : first + limit]
+        channels = [{"id": channel, "name": name.removeprefix("#"), "is_channel": True} for name, channel in page]
+        cursor = {"next_cursor": str(first + limit) if len(known) > first + limit else ""}
+        return Reply(200, {"ok": True, "channels": channels, "response_metadata": cursor})
 
     def _channel_id(self, channel: str, by_name: bool) -> str | None:
         """Posting accepts names, with and without `#`; everything else accepts ids only."""

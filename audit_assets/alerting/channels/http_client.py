@@ -127,10 +127,10 @@ class Body:
 
 
 @contextmanager
-def attempt(seconds: float = ATTEMPT_SECONDS) -> Generator[None]:
-    """All requests inside the block share `seconds`. Looking for a message, page by page, and then posting it is one
-    attempt."""
-    token = _until.set(time.monotonic() + seconds)
+def attempt(seconds: float = ATTEMPT_SECONDS, began: float | None = None) -> Generator[None]:
+    """All requests inside the block share `seconds`, counted from `began` (of `time.monotonic()`; now by default).
+    Looking for a message, page by page, and then posting it is one attempt."""
+    token = _until.set((time.monotonic() if began is None else began) + seconds)
     try:
         yield
     finally:
@@ -170,7 +170,7 @@ def _send(
     seconds = min(timeout, _until.get(float("inf")) - time.monotonic())
     if seconds <= 0:
         return Outcome("retry", f"no time left for the request to {_host(url)}")
-    trace, results = _RequestTrace(), list[HttpResponse | Outcome | BaseException]()
+    trace, results = _RequestTrace(time.monotonic() + seconds), list[HttpResponse | Outcome | BaseException]()
 
     def run() -> None:
         try:
@@ -194,8 +194,9 @@ def _send(
 class _RequestTrace:
     """The progress of a request, from httpx's trace events. At the deadline it closes the connection from outside."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float) -> None:
         self._lock = Lock()
+        self._deadline = deadline
         self._connection: socket.socket | None = None
         self._expired = False
         self.started = False  # the first byte of the request may have left
@@ -203,7 +204,8 @@ class _RequestTrace:
     def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         step = event.partition(".")[2]
         with self._lock:
-            if self._expired:
+            # A process that was suspended sends nothing after its deadline: another deliverer may have sent it.
+            if self._expired or (not self.started and time.monotonic() >= self._deadline):
                 raise TimeoutError
             if step == "connect_tcp.complete" and self._connection is None:
                 # A duplicate of the socket: TLS takes over the original.
@@ -240,6 +242,8 @@ def _request(
             return _read(response, url)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):  # UnicodeError: a host that IDNA cannot encode
         return Outcome("parked", INVALID_URL)
+    except TimeoutError:  # of the trace, before the request was sent
+        return Outcome("retry", f"no connection to {_host(url)} within {seconds:.3g} s")
     except httpx.HTTPError as error:
         late = isinstance(error, httpx.TimeoutException)
         if not trace.started:

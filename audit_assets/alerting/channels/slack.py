@@ -87,6 +87,7 @@ EVENT_TYPE = "ai_audit_alert"
 POST = "chat.postMessage"
 HISTORY_TOO_LONG = "history_too_long"
 PAGE, PAGES_AT_MOST = 50, 20  # a page of long messages stays below LARGEST_RESPONSE
+CHANNELS_PAGE = 200  # as Slack recommends; 4,000 channels are looked through
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +131,18 @@ class SlackClient:
         The history is read from the newest message back to `after`, the `ts` of an older message: a time of Slack's own
         clock, which may differ from ours. Without `after`, the newest 1,000 messages are read. A reply is found only
         with its `thread_ts`: Slack's channel history has no replies. Slack reads history by channel id, the part of an
-        earlier reference before the colon; a `#name` is tried as well.
+        earlier reference before the colon; the id of a `#name` is looked up first.
 
         `refused` means that the history cannot be read, and the caller decides whether to post again: the token lacks
         the scope (`missing_scope`) or is not in the channel, the channel is unknown by this name or id
         (`channel_not_found`), or there are too many newer messages (`history_too_long`). The outcome is never
         `uncertain`: a read can be repeated.
         """
+        if channel.startswith("#"):
+            known = self._channel_id(channel)
+            if isinstance(known, Outcome):
+                return known
+            channel = known
         query = {
             "channel": channel,
             "include_all_metadata": "true",
@@ -155,12 +161,35 @@ class SlackClient:
             # A thread is read from its beginning.
             if thread_ts is None and after is not None and any(_is_before(message, after) for message in messages):
                 return None
-            metadata = page.get("response_metadata")
-            cursor = cast("dict[str, Any]", metadata).get("next_cursor") if isinstance(metadata, dict) else None
+            cursor = _next_cursor(page)
             if not cursor:
                 return None
-            query["cursor"] = str(cursor)
+            query["cursor"] = cursor
         return Outcome("refused", HISTORY_TOO_LONG)
+
+    def _channel_id(self, name: str) -> str | Outcome:
+        """The id of the channel `#name`, by conversations.list; `refused` if it cannot be found out. A token without
+        the scope for private channels is asked for the public ones."""
+        for types in ("public_channel,private_channel", "public_channel"):
+            found = self._listed_channel_id(name, types)
+            if not isinstance(found, Outcome) or found.detail != "missing_scope":
+                return found
+        return Outcome("refused", "missing_scope")
+
+    def _listed_channel_id(self, name: str, types: str) -> str | Outcome:
+        query = {"types": types, "exclude_archived": "true", "limit": str(CHANNELS_PAGE)}
+        for _ in range(PAGES_AT_MOST):
+            page = self._read("conversations.list", query)
+            if isinstance(page, Outcome):
+                return page
+            for channel in _objects(page.get("channels")):
+                if channel.get("name") == name.removeprefix("#") and isinstance(channel.get("id"), str):
+                    return channel["id"]
+            cursor = _next_cursor(page)
+            if not cursor:
+                break
+            query["cursor"] = cursor
+        return Outcome("refused", "channel_not_found")
 
     def _write(self, method: str, arguments: Mapping[str, Any]) -> Outcome:
         try:
@@ -227,6 +256,11 @@ def _error_text(response: HttpResponse, document: dict[str, Any] | None) -> str:
     messages = cast("dict[str, Any]", metadata).get("messages") if isinstance(metadata, dict) else None
     added = [str(message) for message in cast("list[Any]", messages)] if isinstance(messages, list) else []
     return f"{error}: {'; '.join(added)}" if added else error
+
+
+def _next_cursor(page: Mapping[str, Any]) -> str:
+    metadata = page.get("response_metadata")
+    return str(cast("dict[str, Any]", metadata).get("next_cursor") or "") if isinstance(metadata, dict) else ""
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:

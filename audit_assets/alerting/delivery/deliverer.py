@@ -8,6 +8,7 @@ deliverer looks for the message at the provider before it sends the row again.
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from audit_assets.rules.routing import Routing
 SENSOR_BUDGET = timedelta(seconds=40)  # Dagster ends a sensor tick after 60 s
 
 _CONSOLE_LANE = "console"  # one lane for all console targets, so that lines appear in the order of the outbox
+_ATTEMPT_SHARE = 0.25  # of the lease; the rest is for a provider that processes the request late
 _LANES = 8  # targets that are sent to in parallel
 _POLL_SECONDS = 0.2  # how often the loop looks for targets that became due meanwhile
 
@@ -129,6 +131,7 @@ class _Run:
         claimed = 0
         while self.clock() < self.until:
             with self.ledger.transaction() as connection:
+                leased_at = time.monotonic()
                 delivery = outbox.claim(connection, self.clock(), self.worker, self.lease, only)
                 if delivery is None:
                     break
@@ -143,8 +146,9 @@ class _Run:
             if sender is None:
                 outcome = Outcome("parked", "no sender is configured")
             else:
-                # The attempt ends before the lease does, or another deliverer would look for the message too early.
-                with attempt(min(ATTEMPT_SECONDS, self.lease.total_seconds() / 2)):
+                # The attempt ends long before the lease, or another deliverer would look for the message too early.
+                seconds = min(ATTEMPT_SECONDS, self.lease.total_seconds() * _ATTEMPT_SHARE)
+                with attempt(seconds, leased_at):
                     outcome = sender.send(delivery, posted)
             with self.ledger.transaction() as connection:
                 _settle(connection, delivery, outcome, self.routing, self.clock(), self.worker, self.done)
