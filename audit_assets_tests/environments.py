@@ -29,7 +29,7 @@ from audit_assets.settings import Settings, read_settings
 from audit_assets.warehouse.snapshot import open_snapshot
 
 if TYPE_CHECKING:
-    from audit_assets.defs.resources import Surroundings
+    from dagster import DagsterInstance, Definitions
 
 # A fixed Wednesday noon in the past, far from midnight, a weekend and a clock change.
 NOW = datetime(2026, 2, 18, 12, 0, tzinfo=UTC)
@@ -37,6 +37,10 @@ NOW = datetime(2026, 2, 18, 12, 0, tzinfo=UTC)
 DAYS = 20
 ROWS_PER_DAY = 600  # with half as many rows, the last hours have no spike in one of ten random seeds
 SEED = 7
+
+# The asset checks that are neither rules nor dbt tests.
+DATA_QUALITY = {"calls_are_logged_once", "status_words_are_listed", "values_are_usable"}
+SYNC_CHECKS = {"state_mirror_is_current", "ids_are_unique", *DATA_QUALITY}
 
 _numbers = count(1)
 
@@ -117,14 +121,34 @@ class Home:
 
 def resources_at(now: datetime | None) -> dict[str, Any]:
     """The run config that makes a run take `now` (UTC) as now; None stands for the real clock."""
-    return {"surroundings": {"config": {"fixed_now": now.isoformat() if now else None}}}
+    return {"clock": {"config": {"fixed_now": now.isoformat() if now else None}}}
 
 
-def surroundings(now: datetime = NOW) -> Surroundings:
-    """The Dagster resource of sensors and assets, at `now` (UTC)."""
-    from audit_assets.defs.resources import Surroundings
+def definitions() -> Definitions:
+    """The Dagster definitions of the home that the environment points to."""
+    from audit_assets.definitions import build_definitions
 
-    return Surroundings(fixed_now=now.isoformat())
+    return build_definitions(read_settings(env_file=None))
+
+
+def resources(now: datetime = NOW) -> dict[str, Any]:
+    """The Dagster resources of that home, with a clock fixed at `now` (UTC)."""
+    from audit_assets.defs.resources import RunClock, build_resources
+
+    return {**build_resources(read_settings(env_file=None)), "clock": RunClock(fixed_now=now.isoformat())}
+
+
+def tick_sensor(
+    name: str, instance: DagsterInstance | None = None, cursor: datetime | None = None, now: datetime = NOW
+) -> Any:
+    """The result of a sensor of that home at `now` (UTC). `cursor` is when it last requested a run."""
+    from dagster import build_sensor_context
+
+    sensor = definitions().resolve_sensor_def(name)
+    last = cursor.isoformat() if cursor else None
+    available = {key: value for key, value in resources(now).items() if key in sensor.required_resource_keys}
+    with build_sensor_context(instance=instance, cursor=last, resources=available) as context:
+        return sensor(context)
 
 
 @cache

@@ -16,16 +16,16 @@ from audit_assets.settings import read_settings
 def main() -> None:
     now = datetime.fromisoformat(sys.argv[1])
     prepare_instance(read_settings())
-    from audit_assets.definitions import defs  # after DAGSTER_HOME is set, as in the process of a run
+    from audit_assets.definitions import build_definitions  # after DAGSTER_HOME is set, as in the process of a run
 
-    job = defs.resolve_job_def("audit_sync")
+    job = build_definitions(read_settings()).resolve_job_def("audit_sync")
     with DagsterInstance.get() as instance:
         result = job.execute_in_process(
             instance=instance,
             partition_key=now.date().isoformat(),
             run_config={
                 "ops": {"sync_ai_audit_logs": {"config": {"mode": "delta"}}},
-                "resources": {"surroundings": {"config": {"fixed_now": now.isoformat()}}},
+                "resources": {"clock": {"config": {"fixed_now": now.isoformat()}}},
             },
             tags={"audit/mode": "delta", "audit/reason": "benchmark"},
             raise_on_error=True,

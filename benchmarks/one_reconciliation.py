@@ -21,10 +21,10 @@ from benchmarks.home import NOW
 def main() -> None:
     settings, number = read_settings(), int(sys.argv[1])
     prepare_instance(settings)
-    from audit_assets.definitions import defs  # after DAGSTER_HOME is set
+    from audit_assets.definitions import build_definitions  # after DAGSTER_HOME is set
 
     days = {(NOW.date() - timedelta(days=ago)).isoformat() for ago in range(number)}
-    graph = defs.resolve_asset_graph()
+    graph = build_definitions(settings).resolve_asset_graph()
     with DagsterInstance.get() as instance:
         partitioned = [key for key in graph.materializable_asset_keys if graph.get(key).partitions_def is not None]
         materialized = {key.to_user_string(): _materialized_days(instance, key, days) for key in partitioned}

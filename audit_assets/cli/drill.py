@@ -168,7 +168,7 @@ def recover(settings: Settings, drill: Drill) -> None:
     _build(settings, (drill.now - _DROPPED).date())
     if drill.name == "new-capability":
         forget(settings, drill)
-        _report(run_rules(clock().fixed_at))
+        _report(run_rules(settings, clock().fixed_at))
 
 
 def _seconds_since(moment: datetime) -> float:

@@ -84,6 +84,7 @@ def run_build(
     one_day = first == last
     days = {} if one_day else {_RANGE_START: first.isoformat(), _RANGE_END: last.isoformat()}
     return _run(
+        settings,
         "audit_sync" if mode else "audit_models",
         fixed_now,
         sync_config,
@@ -93,12 +94,13 @@ def run_build(
     )
 
 
-def run_rules(fixed_now: datetime | None = None) -> BuildOutcome:
+def run_rules(settings: Settings, fixed_now: datetime | None = None) -> BuildOutcome:
     """Judges the rules on the published snapshot, as one run of the instance. `fixed_now` is as in `run_build`."""
-    return _run("audit_judge", fixed_now, {}, partition_key=None, tags={"audit/mode": "judge"})
+    return _run(settings, "audit_judge", fixed_now, {}, partition_key=None, tags={"audit/mode": "judge"})
 
 
 def _run(
+    settings: Settings,
     job_name: str,
     fixed_now: datetime | None,
     config: Mapping[str, Any],
@@ -107,20 +109,24 @@ def _run(
 ) -> BuildOutcome:
     from dagster import DagsterInstance
 
-    from audit_assets.definitions import defs
+    from audit_assets.definitions import build_definitions
     from audit_assets.defs.not_checked import was_checked
 
     with DagsterInstance.get() as instance:
-        result = defs.resolve_job_def(job_name).execute_in_process(
-            instance=instance,
-            raise_on_error=False,
-            run_config={
-                **config,
-                "loggers": {"terminal": {}},
-                "resources": {"surroundings": {"config": {"fixed_now": fixed_now.isoformat() if fixed_now else None}}},
-            },
-            partition_key=partition_key,
-            tags=dict(tags),
+        result = (
+            build_definitions(settings)
+            .resolve_job_def(job_name)
+            .execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                run_config={
+                    **config,
+                    "loggers": {"terminal": {}},
+                    "resources": {"clock": {"config": {"fixed_now": fixed_now.isoformat() if fixed_now else None}}},
+                },
+                partition_key=partition_key,
+                tags=dict(tags),
+            )
         )
         failures = [event.step_failure_data for event in result.get_step_failure_events()]
         evaluations = {each.asset_check_key.to_user_string(): each for each in result.get_asset_check_evaluations()}
@@ -138,8 +144,11 @@ def with_pipeline_facts(settings: Settings, facts: LiveFacts, now: datetime) -> 
     from dagster import DagsterInstance
 
     from audit_assets.defs.checks import watched_checks
+    from audit_assets.defs.models import dbt_models
     from audit_assets.defs.pipeline import pipeline_facts
+    from audit_assets.defs.project import read_project
 
     prepare_instance(settings)
+    watched = watched_checks(dbt_models(read_project(settings)))
     with DagsterInstance.get() as instance:
-        return facts.with_tables(pipeline_facts(instance, watched_checks(), LIVE, now, None), now, 0)
+        return facts.with_tables(pipeline_facts(instance, watched, LIVE, now, None), now, 0)

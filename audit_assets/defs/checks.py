@@ -1,16 +1,20 @@
 """Asset checks: one per rule file, judged together on the published snapshot, and checks of the sync itself."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 from dagster import (
     AssetCheckExecutionContext,
     AssetCheckKey,
     AssetCheckResult,
+    AssetChecksDefinition,
     AssetCheckSeverity,
     AssetCheckSpec,
+    AssetKey,
+    AssetsDefinition,
     MetadataValue,
     TableColumn,
     TableRecord,
@@ -23,17 +27,17 @@ from rich.console import Console
 from audit_assets.alerting.findings_report import print_findings
 from audit_assets.alerting.inputs import LIVE, live_facts, load_routing
 from audit_assets.alerting.ledger.store import open_episodes
+from audit_assets.alerting.ledger.tables import Ledger
 from audit_assets.alerting.links import Links
 from audit_assets.alerting.notify import formatting
 from audit_assets.alerting.notify.recorder import EvaluationRun, record_evaluation
 from audit_assets.alerting.notify.transitions import Instance, instance_of
-from audit_assets.defs.data_quality import data_quality_checks
-from audit_assets.defs.ingestion import raw_logs, sync_state
-from audit_assets.defs.models import models
+from audit_assets.defs.ingestion import RAW, SYNC_STATE
 from audit_assets.defs.not_checked import not_checked
 from audit_assets.defs.pipeline import pipeline_facts, run_kind
+from audit_assets.defs.project import Project
 from audit_assets.defs.publishing import SNAPSHOT
-from audit_assets.defs.resources import Surroundings
+from audit_assets.defs.resources import AlertLedger, RunClock, WarehouseResource
 from audit_assets.ingest.state_mirror import mirror_problem
 from audit_assets.rules.business_clock import BusinessCalendar, is_open
 from audit_assets.rules.episode import Episode, Finding
@@ -42,7 +46,7 @@ from audit_assets.rules.judge import Failure, RuleOutcome, RuleResult, judge_all
 from audit_assets.rules.load import load_rules
 from audit_assets.rules.model import Rule, RuleSet
 from audit_assets.rules.top_contributors import cause, contributors
-from audit_assets.settings import read_settings
+from audit_assets.settings import Settings
 from audit_assets.text.sanitize import CAUSE_LONGEST, escape
 from audit_assets.warehouse.builds import count_rows
 from audit_assets.warehouse.facts import DISCREPANCIES, latest_run
@@ -50,14 +54,13 @@ from audit_assets.warehouse.protocol import WarehouseError
 from audit_assets.warehouse.schema import SCHEMA
 from audit_assets.warehouse.snapshot import open_snapshot, publish, read_manifest
 
-# The rules at the time the code location was loaded: names and assets of checks are part of the definitions.
-RULES: RuleSet = load_rules(read_settings().rules_folder)
-
+IDS_ARE_UNIQUE = AssetCheckKey(AssetKey(RAW), "ids_are_unique")
 WORST_SHOWN = 20
+_FIGURES = ("value", "baseline", "threshold", "delta_percent")
 _JUST_PUBLISHED = timedelta(seconds=60)  # a snapshot this young was published by the run that judges
 
 
-def rule_checks(rule_set: RuleSet) -> list[AssetCheckSpec]:
+def rule_specs(rule_set: RuleSet) -> list[AssetCheckSpec]:
     """One check per rule file, on the asset that the rule watches. A file that does not load keeps its check, which
     fails."""
     specs: list[AssetCheckSpec] = []
@@ -74,15 +77,33 @@ def rule_checks(rule_set: RuleSet) -> list[AssetCheckSpec]:
     return specs
 
 
-@multi_asset_check(name="rules", specs=rule_checks(RULES), can_subset=True)
-def rules(context: AssetCheckExecutionContext, surroundings: Surroundings) -> Iterator[AssetCheckResult]:
-    """Judges every rule on one read of the snapshot and records the changes in the ledger, in one transaction. A
-    failing check blocks nothing."""
-    settings, now = surroundings.settings(), surroundings.now()
-    _publish_failures(context, surroundings, now)
-    rule_set = load_rules(settings.rules_folder)
-    facts = live_facts(settings, surroundings.policy().lookback, now)
-    watched = watched_checks()
+def rule_checks(project: Project, models: AssetsDefinition) -> AssetChecksDefinition:
+    """All rules as one op: they are judged on one read of the snapshot, and the changes are recorded in the ledger in
+    one transaction. A failing check blocks nothing."""
+    watched = watched_checks(models)
+
+    @multi_asset_check(name="rules", specs=rule_specs(project.rules), can_subset=True)
+    def rules(
+        context: AssetCheckExecutionContext, clock: RunClock, warehouse: WarehouseResource, ledger: AlertLedger
+    ) -> Iterator[AssetCheckResult]:
+        now = clock.now()
+        _publish_failures(context, project.settings.snapshot_folder, warehouse, now)
+        with ledger.open() as opened:
+            yield from _judge(context, project, watched, opened, now)
+
+    return rules
+
+
+def _judge(
+    context: AssetCheckExecutionContext,
+    project: Project,
+    watched: Collection[AssetCheckKey],
+    ledger: Ledger,
+    now: datetime,
+) -> Iterator[AssetCheckResult]:
+    settings = project.settings
+    rule_set = load_rules(settings.rules_folder)  # thresholds may have changed since the code location was loaded
+    facts = live_facts(settings, project.policy.lookback, now)
     read_at = time.time_ns() // 1000  # Dagster's records use the system clock, whatever the run takes as now
     ended = pipeline_facts(context.instance, watched, LIVE, now, run_kind(context.run))
     facts = facts.with_tables(ended, now, read_at)
@@ -90,18 +111,17 @@ def rules(context: AssetCheckExecutionContext, surroundings: Surroundings) -> It
     links = Links(
         settings.dashboard_url, settings.docs_url, settings.pagerduty_web_url or "", settings.pagerduty_service_id
     )
-    with surroundings.ledger() as ledger:
-        record_evaluation(
-            ledger,
-            EvaluationRun(
-                rule_set, results, facts.tables, facts.calendar, facts.as_of, now, context.run.run_id,
-                settings.environment, load_routing(settings), links,
-                run_url=f"{settings.dagster_url.rstrip('/')}/runs/{context.run.run_id}", known_until=facts.known_until,
-                versions=facts.versions,
-            ),
-        )  # fmt: skip
-        with ledger.transaction() as connection:
-            keys = {episode.instance: episode.alert.key for episode in open_episodes(connection)}
+    record_evaluation(
+        ledger,
+        EvaluationRun(
+            rule_set, results, facts.tables, facts.calendar, facts.as_of, now, context.run.run_id,
+            settings.environment, load_routing(settings), links,
+            run_url=f"{settings.dagster_url.rstrip('/')}/runs/{context.run.run_id}", known_until=facts.known_until,
+            versions=facts.versions,
+        ),
+    )  # fmt: skip
+    with ledger.transaction() as connection:
+        keys = {episode.instance: episode.alert.key for episode in open_episodes(connection)}
     print_findings(Console(width=100), results, rule_set, links, now)
     selected = {key.name: key for key in context.selected_asset_check_keys}
     by_id = {result.rule_id: result for result in results}
@@ -122,22 +142,23 @@ def rules(context: AssetCheckExecutionContext, surroundings: Surroundings) -> It
         )
 
 
-def watched_checks() -> set[AssetCheckKey]:
+def watched_checks(models: AssetsDefinition) -> frozenset[AssetCheckKey]:
     """The checks whose failures page through the rule `check_failed`: all that fail as an error and are not rules. A
     check that only warns may fail in every batch, and reading all its evaluations would cost more with each batch."""
-    return {*models.check_keys, *ids_are_unique.check_keys}
+    return frozenset({*models.check_keys, IDS_ARE_UNIQUE})
 
 
-def _publish_failures(context: AssetCheckExecutionContext, surroundings: Surroundings, now: datetime) -> None:
+def _publish_failures(
+    context: AssetCheckExecutionContext, snapshot: Path, warehouse: WarehouseResource, now: datetime
+) -> None:
     """Publishes the records of failed syncs, which ended before publishing. If the warehouse is locked, it publishes
     nothing, and the rules see only the age of the last success."""
-    settings = surroundings.settings()
-    manifest = read_manifest(settings.snapshot_folder)
+    manifest = read_manifest(snapshot)
     if manifest is None or now - manifest.published_at < _JUST_PUBLISHED:
         return
     try:
-        with surroundings.warehouse(timeout_seconds=2).maintenance("publishing the state of the sync") as session:
-            publish(session, settings.snapshot_folder, now, only=(sync_state.key.to_user_string(), DISCREPANCIES))
+        with warehouse.open(timeout_seconds=2).maintenance("publishing the state of the sync") as session:
+            publish(session, snapshot, now, only=(SYNC_STATE, DISCREPANCIES))
     except WarehouseError as error:
         context.log.warning(f"judged without the latest sync failures: {error}")
 
@@ -254,14 +275,34 @@ def _worst(rule: Rule, episodes: Sequence[Episode], keys: Mapping[Instance, str]
     )
 
 
-_FIGURES = ("value", "baseline", "threshold", "delta_percent")
+def sync_checks(settings: Settings) -> list[AssetChecksDefinition]:
+    """The checks of the sync's own tables."""
+
+    @asset_check(
+        asset=SYNC_STATE,
+        name="state_mirror_is_current",
+        additional_deps=[SNAPSHOT],
+        description="The JSON mirror of the sync state exists and is as new as the table it mirrors.",
+    )
+    def state_mirror_is_current() -> AssetCheckResult:
+        return check_state_mirror(settings)
+
+    @asset_check(
+        asset=RAW,
+        name=IDS_ARE_UNIQUE.name,
+        additional_deps=[SNAPSHOT],
+        description="No id occurs twice within the newest two days. The nightly repair fixes rows that moved to "
+        "another day.",
+    )
+    def ids_are_unique(warehouse: WarehouseResource) -> AssetCheckResult:
+        return check_ids(settings, warehouse)
+
+    return [state_mirror_is_current, ids_are_unique]
 
 
-@asset_check(asset=sync_state.key, name="state_mirror_is_current", additional_deps=[SNAPSHOT])
-def state_mirror_is_current(surroundings: Surroundings) -> AssetCheckResult:
-    """The JSON mirror of the sync state exists and is as new as the table it mirrors."""
-    settings = surroundings.settings()
-    with open_snapshot(settings.snapshot_folder, ["ai_audit_sync_state"]) as connection:
+def check_state_mirror(settings: Settings) -> AssetCheckResult:
+    """Compares the JSON mirror with the published state of the sync."""
+    with open_snapshot(settings.snapshot_folder, [SYNC_STATE]) as connection:
         run = latest_run(connection)
     if run is None:
         return not_checked("no sync has succeeded yet; run `audit sync`")
@@ -269,10 +310,9 @@ def state_mirror_is_current(surroundings: Surroundings) -> AssetCheckResult:
     return AssetCheckResult(passed=problem is None, severity=AssetCheckSeverity.WARN, description=problem)
 
 
-@asset_check(asset=raw_logs.key, name="ids_are_unique", additional_deps=[SNAPSHOT])
-def ids_are_unique(surroundings: Surroundings) -> AssetCheckResult:
-    """No id occurs twice within the newest two days. The nightly repair fixes rows that moved to another day."""
-    rows, duplicates = _duplicate_ids(surroundings)
+def check_ids(settings: Settings, warehouse: WarehouseResource) -> AssetCheckResult:
+    """Looks for ids that occur more than once within the newest two days."""
+    rows, duplicates = _duplicate_ids(settings, warehouse)
     if not rows:
         return not_checked("the newest two days have no row; run `audit sync`")
     return AssetCheckResult(
@@ -282,29 +322,25 @@ def ids_are_unique(surroundings: Surroundings) -> AssetCheckResult:
     )
 
 
-def _duplicate_ids(surroundings: Surroundings) -> tuple[int, list[tuple[str, int]]]:
+def _duplicate_ids(settings: Settings, warehouse: WarehouseResource) -> tuple[int, list[tuple[str, int]]]:
     """The number of rows in the newest two days, and the ids that occur more than once with their number of rows. Reads
     the snapshot, or with BigQuery the warehouse, where raw rows stay."""
-    settings = surroundings.settings()
     if settings.engine == "bigquery":
         with (
-            surroundings.warehouse().maintenance_without_lock() as session
+            warehouse.open().maintenance_without_lock() as session
         ):  # no lock needed: BigQuery serves concurrent readers
             days = session.fetch(f"select date from {SCHEMA}.ai_audit_days order by date desc limit 2")
             since = min((day for (day,) in days), default=date.max)
             return count_rows(session, since), session.fetch(_duplicate_ids_sql(since))
     manifest = read_manifest(settings.snapshot_folder)
-    published = [file.day for file in manifest.files["ai_audit_logs"] if file.day] if manifest else []
+    published = [file.day for file in manifest.files[RAW] if file.day] if manifest else []
     since = (published[-2:] or [date.min])[0]
-    with open_snapshot(settings.snapshot_folder, ["ai_audit_logs"], (since, date.max)) as connection:
-        ((rows,),) = connection.execute(f"select count(*) from {SCHEMA}.ai_audit_logs").fetchall()
+    with open_snapshot(settings.snapshot_folder, [RAW], (since, date.max)) as connection:
+        ((rows,),) = connection.execute(f"select count(*) from {SCHEMA}.{RAW}").fetchall()
         return rows, connection.execute(_duplicate_ids_sql(since)).fetchall()
 
 
 def _duplicate_ids_sql(day: date) -> str:
-    return f"""select id, count(*) as row_count from {SCHEMA}.ai_audit_logs
+    return f"""select id, count(*) as row_count from {SCHEMA}.{RAW}
         where created_at >= timestamp '{day.isoformat()} 00:00:00'
         group by id having count(*) > 1 order by row_count desc, id limit 20"""
-
-
-CHECKS = [rules, state_mirror_is_current, ids_are_unique, data_quality_checks]

@@ -2,20 +2,19 @@
 
 from dagster import AssetSpec
 
-from audit_assets.defs.dbt_events import MANIFEST
-from audit_assets.defs.ingestion import OWNERS
+from audit_assets.defs.project import OWNERS, Project
 from audit_assets.defs.publishing import SNAPSHOT
 
 
-def _dashboards() -> list[AssetSpec]:
+def dashboards(project: Project) -> list[AssetSpec]:
     """One asset per dashboard in dbt's exposures. A test compares the exposures with the pages' YAML."""
-    exposures = [exposure for exposure in MANIFEST["exposures"].values() if exposure["type"] == "dashboard"]
+    exposures = [exposure for exposure in project.manifest["exposures"].values() if exposure["type"] == "dashboard"]
     return [
         AssetSpec(
             f"dashboard_{exposure['name']}",
             deps=[
                 *(
-                    MANIFEST["nodes"][name]["name"]
+                    project.manifest["nodes"][name]["name"]
                     for name in exposure["depends_on"]["nodes"]
                     if name.startswith("model.")
                 ),
@@ -31,6 +30,3 @@ def _dashboards() -> list[AssetSpec]:
         )
         for exposure in sorted(exposures, key=lambda exposure: exposure["name"])
     ]
-
-
-DASHBOARDS = _dashboards()

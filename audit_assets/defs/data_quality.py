@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dagster import (
     AssetCheckExecutionContext,
     AssetCheckResult,
+    AssetChecksDefinition,
     AssetCheckSeverity,
     AssetCheckSpec,
     MetadataValue,
@@ -13,13 +14,13 @@ from dagster import (
 
 from audit_assets.defs.not_checked import not_checked
 from audit_assets.defs.publishing import SNAPSHOT
-from audit_assets.defs.resources import Surroundings
+from audit_assets.settings import Settings
 from audit_assets.text.sanitize import escape
 from audit_assets.warehouse.facts import DAYS, TABLES, DataQuality, data_quality
 from audit_assets.warehouse.snapshot import open_snapshot, read_manifest
 
 _QUALITY, _WORDS = TABLES
-DATA_QUALITY = _DUPLICATES, _STATUSES, _VALUES = "calls_are_logged_once", "status_words_are_listed", "values_are_usable"
+_DUPLICATES, _STATUSES, _VALUES = "calls_are_logged_once", "status_words_are_listed", "values_are_usable"
 
 _SPECS = [
     AssetCheckSpec(
@@ -43,17 +44,21 @@ _SPECS = [
 ]
 
 
-@multi_asset_check(name="data_quality", specs=_SPECS, can_subset=True)
-def data_quality_checks(context: AssetCheckExecutionContext, surroundings: Surroundings) -> Iterator[AssetCheckResult]:
-    """Warns about the newest two UTC days; never pages."""
-    selected = {key.name for key in context.selected_asset_check_keys}
-    yield from (result for result in check_results(surroundings) if result.check_name in selected)
+def data_quality_checks(settings: Settings) -> AssetChecksDefinition:
+    """Checks that warn about the newest two UTC days and never page."""
+
+    @multi_asset_check(name="data_quality", specs=_SPECS, can_subset=True)
+    def data_quality_checks(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
+        selected = {key.name for key in context.selected_asset_check_keys}
+        yield from (result for result in check_results(settings) if result.check_name in selected)
+
+    return data_quality_checks
 
 
-def check_results(surroundings: Surroundings) -> list[AssetCheckResult]:
+def check_results(settings: Settings) -> list[AssetCheckResult]:
     """The three results, from the published snapshot. If the marts are not published yet or empty, they warn that
     nothing was checked."""
-    folder = surroundings.settings().snapshot_folder
+    folder = settings.snapshot_folder
     manifest = read_manifest(folder)
     if manifest is None or not set(TABLES) <= set(manifest.files):
         reason = "is not published yet; run `audit build`"

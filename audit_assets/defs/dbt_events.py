@@ -13,7 +13,7 @@ from typing import Any
 from dagster import AssetExecutionContext, Failure
 from dagster_dbt import DagsterDbtTranslator
 
-from audit_assets.settings import Settings, read_settings
+from audit_assets.settings import Settings
 from audit_assets.warehouse.dbt_environment import (
     DBT_FOLDER,
     QUIET,
@@ -120,6 +120,3 @@ def _digest() -> str:
         if path.suffix in (".sql", ".yml", ".yaml"):
             sums.update(str(path.relative_to(DBT_FOLDER)).encode() + path.read_bytes())
     return sums.hexdigest()
-
-
-MANIFEST: Mapping[str, Any] = read_manifest(read_settings())

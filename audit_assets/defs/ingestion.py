@@ -1,13 +1,15 @@
 """Assets of the sync: raw rows by day, and the tables that record what each sync did."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 from dagster import (
     AssetExecutionContext,
+    AssetKey,
     AssetMaterialization,
+    AssetsDefinition,
     AssetSpec,
     Config,
     Failure,
@@ -19,31 +21,43 @@ from dagster import (
 )
 from pydantic import Field
 
-from audit_assets.defs.dbt_events import MANIFEST
-from audit_assets.defs.partitions import DAILY, FRESHNESS, ONE_RUN, POLICY, format_days, partition_days
-from audit_assets.defs.resources import Surroundings
+from audit_assets.clock import Clock
+from audit_assets.defs.project import ONE_RUN, OWNERS, Project, format_days, partition_days
+from audit_assets.defs.resources import PostgresSource, RunClock, WarehouseResource
 from audit_assets.ingest.policy import PolicyError
 from audit_assets.ingest.source_connection import SourceError
 from audit_assets.ingest.state_mirror import MirrorError, lag_seconds, mirror_document, write_mirror
 from audit_assets.ingest.sync import SyncReport, sync
 from audit_assets.ingest.windows import Request, WindowError
-from audit_assets.settings import SettingsError, read_settings
+from audit_assets.settings import SettingsError
 from audit_assets.warehouse.attempts import track_attempt
 from audit_assets.warehouse.protocol import DayWindow, Load, Mode, WarehouseError
 from audit_assets.warehouse.schema import SCHEMA, TABLES
 
-OWNERS = ["team:data-platform"]
-ENGINE = read_settings().engine  # a kind of every table in the UI
+RAW, SYNC_STATE, WORKSPACES = "ai_audit_logs", "ai_audit_sync_state", "ai_audit_workspaces"
 
-
-def _schema(table: str) -> dict[str, Any]:
-    """The table's columns, with their descriptions from dbt's sources.yml."""
-    documented = next((node["columns"] for node in MANIFEST["sources"].values() if node["name"] == table), {})
-    columns = [
-        TableColumn(name, kind, description=documented.get(name, {}).get("description") or None)
-        for name, kind in TABLES[table].items()
-    ]
-    return table_metadata(table, columns)
+# Tables that each sync materializes as a whole, without partitions.
+_DESCRIPTIONS = {
+    SYNC_STATE: "One row per sync: window, watermark, duration, and rows read, added, changed, removed and rejected.",
+    "ai_audit_rejects": (
+        "Source rows that could not be loaded, by reason. Loaded plus rejected rows equal the rows of the source."
+    ),
+    "ai_audit_repair_diff": (
+        "Rows that later syncs changed, removed or found missing, each with its previous version."
+    ),
+    "ai_audit_discrepancies": (
+        "Days on which the warehouse is known to differ from the source: a removal is held, or rows differ after a "
+        "repair."
+    ),
+    "ai_audit_days": (
+        "One row per UTC day: how often its rows changed, and whether the models have read the last change."
+    ),
+    WORKSPACES: (
+        "One row per workspace in the source, fully read once an hour, with its last access (also without audit "
+        "records)."
+    ),
+}
+SYNCED = (RAW, *_DESCRIPTIONS)
 
 
 def table_metadata(table: str, columns: list[TableColumn]) -> dict[str, Any]:
@@ -55,102 +69,92 @@ def _columns(columns: list[TableColumn]) -> dict[str, Any]:
     return {"dagster/column_schema": MetadataValue.table_schema(TableSchema(columns))}
 
 
-def _source_columns() -> list[TableColumn]:
-    """The source's columns with the configured names, and the types of docs/audit-log-analytics-sync.md."""
-    names = POLICY.source.columns
-    texts = [names.id, names.workflow_id, names.capability, names.provider]
+def _schema(table: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The table's columns, with their descriptions from dbt's sources.yml."""
+    documented = next((node["columns"] for node in manifest["sources"].values() if node["name"] == table), {})
+    columns = [
+        TableColumn(name, kind, description=documented.get(name, {}).get("description") or None)
+        for name, kind in TABLES[table].items()
+    ]
+    return table_metadata(table, columns)
+
+
+def source_tables(project: Project) -> list[AssetSpec]:
+    """The source's tables, with the configured names and the types of docs/audit-log-analytics-sync.md."""
+    source = project.policy.source
+    logs, spaces = source.columns, source.workspaces.columns
     return [
-        *(TableColumn(name, "text") for name in texts),
-        TableColumn(names.created_at, "timestamptz"),
-        TableColumn(names.request_metadata, "jsonb"),
-        TableColumn(names.response_metadata, "jsonb"),
+        AssetSpec(
+            "source_ai_audit_logs",
+            group_name="source",
+            kinds={"postgres"},
+            owners=OWNERS,
+            description=(
+                "The application's own audit table. One row per interaction of the copilot, read only. "
+                "Prompt and response texts are not copied."
+            ),
+            metadata=_columns(
+                [
+                    *(
+                        TableColumn(name, "text")
+                        for name in (logs.id, logs.workflow_id, logs.capability, logs.provider)
+                    ),
+                    TableColumn(logs.created_at, "timestamptz"),
+                    TableColumn(logs.request_metadata, "jsonb"),
+                    TableColumn(logs.response_metadata, "jsonb"),
+                ]
+            )
+            | {"dagster/table_name": source.table},
+        ),
+        AssetSpec(
+            "source_workflows",
+            group_name="source",
+            kinds={"postgres"},
+            owners=OWNERS,
+            description=(
+                "The application's own table of workspaces. One row per workspace, with its last access; read only."
+            ),
+            metadata=_columns(
+                [
+                    *(TableColumn(name, "text") for name in (spaces.id, spaces.name, spaces.team, spaces.owner)),
+                    TableColumn(spaces.last_accessed_at, "timestamptz"),
+                ]
+            )
+            | {"dagster/table_name": source.workspaces.table},
+        ),
     ]
 
 
-source_table = AssetSpec(
-    "source_ai_audit_logs",
-    group_name="source",
-    kinds={"postgres"},
-    owners=OWNERS,
-    description=(
-        "The application's own audit table. One row per interaction of the copilot, read only. "
-        "Prompt and response texts are not copied."
-    ),
-    metadata=_columns(_source_columns()) | {"dagster/table_name": POLICY.source.table},
-)
-
-raw_logs = AssetSpec(
-    "ai_audit_logs",
-    deps=[source_table],
-    partitions_def=DAILY,
-    group_name="ingestion",
-    kinds={ENGINE, "table"},
-    owners=OWNERS,
-    freshness_policy=FRESHNESS,
-    description=(
-        "One row per interaction, by UTC day: who, what, when, outcome and duration, without prompt and response "
-        "texts. Upserted by id; the watermark is saved with the rows it covers."
-    ),
-    metadata=_schema("ai_audit_logs"),
-)
-
-
-def _workspace_columns() -> list[TableColumn]:
-    names = POLICY.source.workspaces.columns
-    texts = [names.id, names.name, names.team, names.owner]
-    return [*(TableColumn(name, "text") for name in texts), TableColumn(names.last_accessed_at, "timestamptz")]
-
-
-source_workspaces = AssetSpec(
-    "source_workflows",
-    group_name="source",
-    kinds={"postgres"},
-    owners=OWNERS,
-    description="The application's own table of workspaces. One row per workspace, with its last access; read only.",
-    metadata=_columns(_workspace_columns()) | {"dagster/table_name": POLICY.source.workspaces.table},
-)
-
-
-def _unpartitioned(table: str, description: str, origin: AssetSpec = source_table) -> AssetSpec:
-    """A table that each sync materializes as a whole, without partitions."""
-    return AssetSpec(
-        table,
-        deps=[origin],
-        group_name="ingestion",
-        kinds={ENGINE, "table"},
-        owners=OWNERS,
-        description=description,
-        metadata=_schema(table),
-    )
-
-
-sync_state = _unpartitioned(
-    "ai_audit_sync_state",
-    "One row per sync: window, watermark, duration, and rows read, added, changed, removed and rejected.",
-)
-rejects = _unpartitioned(
-    "ai_audit_rejects",
-    "Source rows that could not be loaded, by reason. Loaded plus rejected rows equal the rows of the source.",
-)
-repair_diff = _unpartitioned(
-    "ai_audit_repair_diff",
-    "Rows that later syncs changed, removed or found missing, each with its previous version.",
-)
-discrepancies = _unpartitioned(
-    "ai_audit_discrepancies",
-    "Days on which the warehouse is known to differ from the source: a removal is held, or rows differ after a repair.",
-)
-days = _unpartitioned(
-    "ai_audit_days",
-    "One row per UTC day: how often its rows changed, and whether the models have read the last change.",
-)
-workspaces = _unpartitioned(
-    "ai_audit_workspaces",
-    "One row per workspace in the source, fully read once an hour, with its last access (also without audit records).",
-    source_workspaces,
-)
-
-SYNCED = [raw_logs, sync_state, rejects, repair_diff, discrepancies, days, workspaces]
+def _specs(project: Project) -> list[AssetSpec]:
+    engine = project.settings.engine
+    return [
+        AssetSpec(
+            RAW,
+            deps=["source_ai_audit_logs"],
+            partitions_def=project.partitions,
+            group_name="ingestion",
+            kinds={engine, "table"},
+            owners=OWNERS,
+            freshness_policy=project.freshness,
+            description=(
+                "One row per interaction, by UTC day: who, what, when, outcome and duration, without prompt and "
+                "response texts. Upserted by id; the watermark is saved with the rows it covers."
+            ),
+            metadata=_schema(RAW, project.manifest),
+        ),
+        *(
+            AssetSpec(
+                table,
+                deps=["source_workflows" if table == WORKSPACES else "source_ai_audit_logs"],
+                group_name="ingestion",
+                kinds={engine, "table"},
+                owners=OWNERS,
+                description=description,
+                metadata=_schema(table, project.manifest),
+            )
+            for table, description in _DESCRIPTIONS.items()
+        ),
+    ]
 
 
 class SyncConfig(Config):
@@ -168,24 +172,42 @@ class SyncConfig(Config):
     )
 
 
-@multi_asset(
-    name="sync_ai_audit_logs",
-    specs=SYNCED,
-    backfill_policy=ONE_RUN,
-    # A backfill of ai_audit_logs from the asset graph selects it alone: the other tables have no partitions.
-    can_subset=True,
-    op_tags={"dagster/priority": "1"},
-)
-def sync_ai_audit_logs(
-    context: AssetExecutionContext, config: SyncConfig, surroundings: Surroundings
+def sync_asset(project: Project) -> AssetsDefinition:
+    """The sync as one asset per table that it writes."""
+
+    @multi_asset(
+        name="sync_ai_audit_logs",
+        specs=_specs(project),
+        backfill_policy=ONE_RUN,
+        # A backfill of ai_audit_logs from the asset graph selects it alone: the other tables have no partitions.
+        can_subset=True,
+        op_tags={"dagster/priority": "1"},
+        description="Loads rows from the source into the warehouse, with one commit per UTC day.",
+    )
+    def sync_ai_audit_logs(
+        context: AssetExecutionContext,
+        config: SyncConfig,
+        clock: RunClock,
+        source: PostgresSource,
+        warehouse: WarehouseResource,
+    ) -> Iterator[MaterializeResult]:
+        yield from _sync(context, config, project, clock.clock(), source, warehouse)
+
+    return sync_ai_audit_logs
+
+
+def _sync(
+    context: AssetExecutionContext,
+    config: SyncConfig,
+    project: Project,
+    clock: Clock,
+    source: PostgresSource,
+    warehouse: WarehouseResource,
 ) -> Iterator[MaterializeResult]:
-    """Loads rows from the source into the warehouse, with one commit per UTC day."""
-    clock = surroundings.clock()
     requested = partition_days(context) or (clock.today(),)
     lookback = timedelta(minutes=config.lookback_minutes) if config.lookback_minutes else None
     days = (requested[0], requested[-1]) if config.mode == "days" else None
     request = Request(config.mode, lookback=lookback, days=days, accept_removal_by=config.accept_removal_by)
-    settings = surroundings.settings()
 
     def log_window(window: DayWindow, load: Load) -> None:
         if load.counts.added or load.counts.changed or load.counts.removed:
@@ -196,15 +218,14 @@ def sync_ai_audit_logs(
             )
 
     try:
-        with track_attempt(settings.attempts_folder, config.mode, clock()) as attempt:
+        with track_attempt(project.settings.attempts_folder, config.mode, clock()) as attempt:
             report = sync(
-                settings.source_url, surroundings.warehouse(), surroundings.policy(), request, log_window, clock,
-                clock.fixed_at, attempt,
-            )  # fmt: skip
+                source.address(), warehouse.open(), project.policy, request, log_window, clock, clock.fixed_at, attempt
+            )
     except (SettingsError, PolicyError, SourceError, WarehouseError, WindowError) as error:
         raise Failure(description=str(error)) from error
     try:
-        write_mirror(settings.state_file, report.run)
+        write_mirror(project.settings.state_file, report.run)
     except MirrorError as error:
         # Nothing in the pipeline reads the mirror: the models run, and the check state_mirror_is_current warns until
         # it is written.
@@ -215,10 +236,11 @@ def sync_ai_audit_logs(
     metadata = _metadata(report)
     for day in report.days:
         if day not in requested:  # late rows changed a day outside the run's partitions
-            context.log_event(AssetMaterialization("ai_audit_logs", partition=day.isoformat(), metadata=metadata))
-    for spec in SYNCED:
-        if spec.key in context.selected_asset_keys:
-            yield MaterializeResult(spec.key, metadata=metadata | (_row_count(report) if spec is workspaces else {}))
+            context.log_event(AssetMaterialization(RAW, partition=day.isoformat(), metadata=metadata))
+    for table in SYNCED:
+        if AssetKey(table) in context.selected_asset_keys:
+            rows = _row_count(report) if table == WORKSPACES else {}
+            yield MaterializeResult(AssetKey(table), metadata=metadata | rows)
 
 
 def _row_count(report: SyncReport) -> dict[str, MetadataValue]:

@@ -10,6 +10,7 @@ from dagster import (
     AssetCheckSpec,
     AssetExecutionContext,
     AssetMaterialization,
+    AssetsDefinition,
     AssetSpec,
     Failure,
     MetadataValue,
@@ -18,11 +19,12 @@ from dagster import (
 from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 from dagster_dbt.asset_utils import get_subset_selection_for_context
 
-from audit_assets.defs.dbt_events import MANIFEST, dbt_build
-from audit_assets.defs.ingestion import ENGINE, OWNERS
+from audit_assets.defs.dbt_events import dbt_build
 from audit_assets.defs.not_checked import replace_pass
-from audit_assets.defs.partitions import DAILY, FRESHNESS, ONE_RUN, format_days, partition_days
-from audit_assets.defs.resources import Surroundings
+from audit_assets.defs.project import ONE_RUN, OWNERS, Project, format_days, partition_days
+from audit_assets.defs.resources import RunClock, WarehouseResource
+from audit_assets.ingest.policy import SyncPolicy
+from audit_assets.settings import Settings
 from audit_assets.warehouse.builds import count_rows, newest_sync
 from audit_assets.warehouse.dbt_environment import profile_environment
 from audit_assets.warehouse.protocol import Warehouse, WarehouseError
@@ -36,12 +38,18 @@ class Translator(DagsterDbtTranslator):
     would show the other days as skipped. An evaluation lists its days in its metadata.
     """
 
+    def __init__(self, project: Project) -> None:
+        super().__init__()
+        self._engine, self._freshness = project.settings.engine, project.freshness
+
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)
         if not unique_id.startswith("model."):
             return spec
         kind = "view" if manifest["nodes"][unique_id]["config"]["materialized"] == "view" else "table"
-        return spec.replace_attributes(kinds={"dbt", ENGINE, kind}, owners=OWNERS, freshness_policy=FRESHNESS)
+        return spec.replace_attributes(
+            kinds={"dbt", self._engine, kind}, owners=OWNERS, freshness_policy=self._freshness
+        )
 
     def get_asset_check_spec(
         self, asset_spec: AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
@@ -81,31 +89,45 @@ def _describe_test(test: Mapping[str, Any]) -> str | None:
     return re.sub(r"ref\('(\w+)'\)", r"\1", text)
 
 
-TRANSLATOR = Translator()
+def dbt_models(project: Project) -> AssetsDefinition:
+    """The models as one asset each, and their tests as asset checks."""
+    translator = Translator(project)
 
-_MODEL_NAMES = frozenset(node["name"] for node in MANIFEST["nodes"].values() if node["resource_type"] == "model")
+    @dbt_assets(
+        manifest=project.manifest,
+        partitions_def=project.partitions,
+        backfill_policy=ONE_RUN,
+        dagster_dbt_translator=translator,
+        name="models",
+    )
+    def models(context: AssetExecutionContext, clock: RunClock, warehouse: WarehouseResource) -> Iterator[Any]:
+        yield from _build(context, models, project, translator, clock.now(), warehouse)
+
+    return models
 
 
-@dbt_assets(
-    manifest=MANIFEST, partitions_def=DAILY, backfill_policy=ONE_RUN, dagster_dbt_translator=TRANSLATOR, name="models"
-)
-def models(context: AssetExecutionContext, surroundings: Surroundings) -> Iterator[Any]:
+def _build(
+    context: AssetExecutionContext,
+    models: AssetsDefinition,
+    project: Project,
+    translator: Translator,
+    now: datetime,
+    resource: WarehouseResource,
+) -> Iterator[Any]:
     """Builds the run's days, and all other days that a sync changed since the models last read them."""
-    settings = surroundings.settings()
-    requested = partition_days(context)
-    selection, indirect = _selection(context)
+    requested, settings, warehouse = partition_days(context), resource.settings(), resource.open()
     all_selected = context.selected_asset_keys == models.keys
-    warehouse = surroundings.warehouse()
     try:
         with warehouse.exclusive("the models"):
             with warehouse.maintenance_without_lock() as session:
                 changed = session.unbuilt_days() if all_selected else ()
                 sync_id = newest_sync(session)
                 is_empty = bool(context.selected_asset_check_keys) and not count_rows(session)
-            days, now, built = tuple(sorted({*requested, *changed})), surroundings.now(), set[str]()
-            environment = _build_environment(days, indirect, now, surroundings)
+            days, built = tuple(sorted({*requested, *changed})), set[str]()
+            selection, indirect = _selection(context, models, project.manifest, translator)
+            environment = _build_environment(days, indirect, now, project.policy, settings)
             try:
-                for event in dbt_build(context, MANIFEST, TRANSLATOR, selection, environment, settings):
+                for event in dbt_build(context, project.manifest, translator, selection, environment, settings):
                     if isinstance(event, Output):
                         built.add(context.asset_key_for_output(event.output_name).to_user_string())
                     yield _with_days(event, days, is_empty) if isinstance(event, AssetCheckResult) else event
@@ -113,12 +135,12 @@ def models(context: AssetExecutionContext, surroundings: Surroundings) -> Iterat
                 # The models that were built count as fresh although another one failed. Those with a file per day are
                 # published again only after their days are marked as built.
                 if all_selected:
-                    _record_builds(context, warehouse, built - set(PER_DAY), now, sync_id)
+                    _record_builds(context, warehouse, project, built - set(PER_DAY), now, sync_id)
                 raise
             if all_selected:
                 with warehouse.maintenance_without_lock() as session:
                     session.mark_built(days)
-                    session.record_builds(built, _MODEL_NAMES, now, sync_id)
+                    session.record_builds(built, project.model_names, now, sync_id)
     except WarehouseError as error:
         raise Failure(description=str(error)) from error
     for day in sorted(set(changed) - set(requested)):
@@ -127,29 +149,36 @@ def models(context: AssetExecutionContext, surroundings: Surroundings) -> Iterat
 
 
 def _record_builds(
-    context: AssetExecutionContext, warehouse: Warehouse, built: set[str], at: datetime, sync_id: str | None
+    context: AssetExecutionContext,
+    warehouse: Warehouse,
+    project: Project,
+    built: set[str],
+    at: datetime,
+    sync_id: str | None,
 ) -> None:
     """Records the built models after a failed build. An error here is only logged, so that it does not hide the
     failure of the build."""
     try:
         with warehouse.maintenance_without_lock() as session:
-            session.record_builds(built, _MODEL_NAMES, at, sync_id)
+            session.record_builds(built, project.model_names, at, sync_id)
     except WarehouseError as error:
         context.log.warning(f"could not record which models were built: {error}")
 
 
-def _selection(context: AssetExecutionContext) -> tuple[list[str], str | None]:
+def _selection(
+    context: AssetExecutionContext, models: AssetsDefinition, manifest: Mapping[str, Any], translator: Translator
+) -> tuple[list[str], str | None]:
     """dbt's selection arguments for the run: all models with all or no tests, or a subset of models and tests. The
     second value is DBT_INDIRECT_SELECTION, if needed."""
     if context.selected_asset_keys == models.keys and context.selected_asset_check_keys in (set(), models.check_keys):
         return ["--select", "fqn:*"], None
     return get_subset_selection_for_context(
         context=context,
-        manifest=MANIFEST,
+        manifest=manifest,
         select="fqn:*",
         exclude=None,
         selector=None,
-        dagster_dbt_translator=TRANSLATOR,
+        dagster_dbt_translator=translator,
         current_dbt_indirect_selection_env=None,
     )
 
@@ -166,13 +195,13 @@ def _with_days(result: AssetCheckResult, days: tuple[date, ...], is_empty: bool)
 
 
 def _build_environment(
-    days: tuple[date, ...], indirect: str | None, now: datetime, surroundings: Surroundings
+    days: tuple[date, ...], indirect: str | None, now: datetime, policy: SyncPolicy, settings: Settings
 ) -> dict[str, str]:
     """The environment variables that the models read: see dbt/macros/build_window.sql and statuses.sql."""
     environment = {
         "AI_AUDIT_BUILD_DAYS": ",".join(day.isoformat() for day in days),
         "AI_AUDIT_BUILD_NOW": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        **surroundings.policy().source.statuses.environment(),
-        **profile_environment(surroundings.settings()),
+        **policy.source.statuses.environment(),
+        **profile_environment(settings),
     }
     return environment if indirect is None else {**environment, "DBT_INDIRECT_SELECTION": indirect}

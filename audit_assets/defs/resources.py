@@ -1,28 +1,41 @@
-"""The Dagster resource for everything outside Dagster: settings, sync policy, warehouse, ledger and clients."""
+"""The Dagster resources: the clock, the source, the warehouse, the alert ledger, Slack and PagerDuty.
 
+A resource without config of its own reads the environment when a run needs it, so that secrets are in no run config.
+"""
+
+from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 from dagster import ConfigurableResource, InitResourceContext
-from pydantic import Field
+from dagster_pagerduty import PagerDutyService
+from dagster_slack import SlackResource
+from pydantic import Field, SecretStr
+from slack_sdk.web.client import WebClient
 
+from audit_assets.alerting.channels.pagerduty import PagerDutyClient
 from audit_assets.alerting.channels.pagerduty_incidents import PagerDutyIncidents, incidents_client
+from audit_assets.alerting.channels.slack import SlackClient
 from audit_assets.alerting.ledger.tables import Ledger, open_ledger
 from audit_assets.clock import Clock, fixed_clock
 from audit_assets.defs.liveness import hold_run_lock
-from audit_assets.defs.messaging import PagerDutyWithLinks, SlackWithBaseUrl
-from audit_assets.ingest.policy import SyncPolicy, read_policy
+from audit_assets.ingest.policy import read_policy
 from audit_assets.settings import Settings, read_settings
-from audit_assets.warehouse.bigquery.client import location_of
 from audit_assets.warehouse.factory import open_warehouse
 from audit_assets.warehouse.protocol import Warehouse
 
-if TYPE_CHECKING:
-    from google.cloud import bigquery
+
+class RunResource(ConfigurableResource):
+    """A resource of a run, which holds the run's lock from before its first step."""
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        if context.run is not None:
+            hold_run_lock(read_settings(), context.run.run_id)
 
 
-class Surroundings(ConfigurableResource):
-    """Reads the environment and the YAML files on each call; keeps no state and exposes no secret."""
+class RunClock(RunResource):
+    """The clock of a run."""
 
     fixed_now: str | None = Field(
         default=None,
@@ -30,53 +43,133 @@ class Surroundings(ConfigurableResource):
         "the source. For demos and tests, which set it in the run config; do not set it in a deployment.",
     )
 
-    def setup_for_execution(self, context: InitResourceContext) -> None:
-        """Holds the run's lock. Dagster calls this before the run's first step."""
-        if context.run is not None:
-            hold_run_lock(self.settings(), context.run.run_id)
-
     def clock(self) -> Clock:
-        """The run's clock."""
         return fixed_clock(self.fixed_now)
 
     def now(self) -> datetime:
         """The current time (UTC) of that clock."""
         return self.clock()()
 
+
+class PostgresSource(RunResource):
+    """The application's Postgres."""
+
+    url: str | None = Field(
+        default=None,
+        description="URL of the source, best as EnvVar; AI_AUDIT_SOURCE_URL by default, or the embedded Postgres.",
+    )
+
+    def address(self) -> str:
+        """The URL, which may contain a password: never log it. Raises SettingsError if there is no source."""
+        return self.url if self.url is not None else read_settings().source_url
+
+
+class WarehouseResource(RunResource):
+    """The warehouse that AI_AUDIT_WAREHOUSE_DESTINATION names."""
+
+    duckdb_path: str | None = Field(
+        default=None, description="Path of the DuckDB file; AI_AUDIT_DUCKDB_PATH by default."
+    )
+    duckdb_memory: str | None = Field(
+        default=None, description="DuckDB's memory limit, as 4GB; AI_AUDIT_DUCKDB_MEMORY by default."
+    )
+
+    def open(self, timeout_seconds: float = 600.0) -> Warehouse:
+        """The warehouse. Waits for its lock for at most `timeout_seconds`."""
+        settings = self.settings()
+        return open_warehouse(settings, read_policy(settings.policy_file).bigquery, timeout_seconds=timeout_seconds)
+
     def settings(self) -> Settings:
-        return read_settings()
+        """The environment's settings with this resource's config, for dbt, which opens the warehouse itself."""
+        given = {
+            "configured_duckdb_path": Path(self.duckdb_path).absolute() if self.duckdb_path else None,
+            "duckdb_memory": self.duckdb_memory,
+        }
+        return read_settings().model_copy(update={name: value for name, value in given.items() if value is not None})
 
-    def policy(self) -> SyncPolicy:
-        return read_policy(self.settings().policy_file)
 
-    def warehouse(self, timeout_seconds: float = 600.0) -> Warehouse:
-        settings = self.settings()
+class AlertLedger(RunResource):
+    """The database of episodes and deliveries."""
 
-        def connect() -> "bigquery.Client":
-            from audit_assets.defs.google import client_at  # imports Google's clients, which takes seconds
+    url: str | None = Field(
+        default=None,
+        description="URL of the ledger, best as EnvVar; AI_AUDIT_LEDGER_URL by default, or a local SQLite.",
+    )
 
-            return client_at(location_of(settings))
+    def open(self) -> Ledger:
+        """Opens the ledger. Raises LedgerError."""
+        return open_ledger(self.url if self.url is not None else read_settings().ledger_url)
 
-        return open_warehouse(settings, self.policy().bigquery, timeout_seconds=timeout_seconds, connect=connect)
 
-    def ledger(self) -> Ledger:
-        return open_ledger(self.settings().ledger_url)
+class SlackWithBaseUrl(SlackResource):
+    """dagster-slack's resource with a base URL, a timeout in seconds, and a client that never posts twice."""
 
-    def slack(self) -> SlackWithBaseUrl | None:
-        """None if no token is set or sending is off."""
-        settings = self.settings()
-        if settings.slack_token is None or not settings.send:
+    token: str = Field(default="", description="The bot's token, best as EnvVar; SLACK_BOT_TOKEN by default.")
+    base_url: str | None = Field(default=None, description="URL of Slack's Web API; SLACK_BASE_URL by default.")
+    timeout: float = Field(default=10.0, gt=0, description="Timeout of a call in seconds.")
+
+    def client(self) -> SlackClient | None:
+        """The client that the alerts are sent with; None if there is no token or AI_AUDIT_SEND is 0."""
+        settings = read_settings()
+        token = SecretStr(self.token) if self.token else settings.slack_token
+        if token is None or not settings.send:
             return None
-        return SlackWithBaseUrl(token=settings.slack_token.get_secret_value(), base_url=settings.slack_base_url)
+        return SlackClient(token, self.base_url or settings.slack_base_url, self.timeout)
 
-    def pagerduty(self) -> PagerDutyWithLinks | None:
-        """None if no routing key is set or sending is off."""
-        settings = self.settings()
-        if settings.pagerduty_routing_key is None or not settings.send:
+    def get_client(self) -> WebClient:
+        """slack_sdk's client like the parent's, but without the handler that posts again after a dropped connection."""
+        settings = read_settings()
+        token = self.token or (settings.slack_token.get_secret_value() if settings.slack_token else None)
+        base_url = f"{(self.base_url or settings.slack_base_url).rstrip('/')}/"
+        return WebClient(token, base_url=base_url, timeout=max(1, round(self.timeout)), retry_handlers=[])
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return _masked(super().__repr_args__(), "token")
+
+
+class PagerDutyWithLinks(PagerDutyService):
+    """dagster-pagerduty's resource with a base URL, a timeout in seconds, and links in events."""
+
+    routing_key: str = Field(
+        default="", description="The integration's key, best as EnvVar; PAGERDUTY_ROUTING_KEY by default."
+    )
+    events_url: str | None = Field(
+        default=None, description="URL of PagerDuty's Events API v2; PAGERDUTY_EVENTS_URL by default."
+    )
+    timeout: float = Field(default=10.0, gt=0, description="Timeout of a call in seconds.")
+
+    def client(self) -> PagerDutyClient | None:
+        """The client that the alerts are sent with; None if there is no routing key or AI_AUDIT_SEND is 0."""
+        settings = read_settings()
+        key = SecretStr(self.routing_key) if self.routing_key else settings.pagerduty_routing_key
+        if key is None or not settings.send:
             return None
-        key = settings.pagerduty_routing_key.get_secret_value()
-        return PagerDutyWithLinks(routing_key=key, events_url=settings.pagerduty_events_url)
+        return PagerDutyClient(key, self.events_url or settings.pagerduty_events_url, self.timeout)
 
     def incidents(self) -> PagerDutyIncidents | None:
-        """None if no token for PagerDuty's REST API is set or sending is off."""
-        return incidents_client(self.settings())
+        """The client of PagerDuty's REST API; None if PAGERDUTY_API_TOKEN is not set or AI_AUDIT_SEND is 0."""
+        return incidents_client(read_settings())
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return _masked(super().__repr_args__(), "routing_key")
+
+
+def _masked(arguments: Iterable[tuple[str | None, Any]], secret: str) -> list[tuple[str | None, Any]]:
+    return [(name, SecretStr("secret") if name == secret else value) for name, value in arguments]
+
+
+def build_resources(settings: Settings) -> dict[str, Any]:
+    """The resources by name. `bigquery` is among them if it is the warehouse."""
+    resources: dict[str, Any] = {
+        "clock": RunClock(),
+        "source": PostgresSource(),
+        "warehouse": WarehouseResource(),
+        "ledger": AlertLedger(),
+        "slack": SlackWithBaseUrl(),
+        "pagerduty": PagerDutyWithLinks(),
+    }
+    if settings.engine == "bigquery":
+        from audit_assets.defs.google import bigquery_resources  # imports Google's clients, which takes seconds
+
+        resources |= bigquery_resources(settings)
+    return resources

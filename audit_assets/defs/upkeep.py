@@ -2,23 +2,24 @@
 
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from dagster import (
+    AssetCheckKey,
     DagsterInstance,
     DagsterRunStatus,
     DefaultScheduleStatus,
     In,
+    JobDefinition,
     Nothing,
     OpExecutionContext,
     RunsFilter,
-    ScheduleEvaluationContext,
+    ScheduleDefinition,
     job,
     op,
-    schedule,
 )
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
@@ -26,10 +27,9 @@ from sqlalchemy import and_, func, not_, or_, select
 
 from audit_assets.alerting.ledger.store import delete_evaluations, in_batches
 from audit_assets.clock import Clock
-from audit_assets.defs.checks import watched_checks
 from audit_assets.defs.liveness import RETRIES, sweep_locks
-from audit_assets.defs.partitions import POLICY
-from audit_assets.defs.resources import Surroundings
+from audit_assets.defs.project import Project
+from audit_assets.defs.resources import AlertLedger, RunClock, WarehouseResource
 from audit_assets.warehouse.snapshot import delete_orphans
 
 _ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.CANCELED]
@@ -49,16 +49,16 @@ def _expired_run_ids(instance: DagsterInstance, before: datetime) -> Iterator[st
             return
 
 
-def _delete_leftovers(instance: DagsterInstance, run_ids: Sequence[str]) -> None:
+def delete_leftovers(instance: DagsterInstance, run_ids: Sequence[str], watched: Collection[AssetCheckKey]) -> None:
     """Deletes what Dagster keeps of a deleted run: the evaluations of its checks, and on SQLite an emptied event file
     per run (0.5 MB each, 40 per hour). Keeps the newest evaluation of each check, and every failed evaluation of the
-    checks that page: the day it names stays failed until the check passes for that day."""
+    checks that page, `watched`: the day it names stays failed until the check passes for that day."""
     storage = instance.event_log_storage
     if not isinstance(storage, SqlEventLogStorage):
         return
     checks = AssetCheckExecutionsTable
     newest = select(func.max(checks.c.id)).group_by(checks.c.asset_key, checks.c.check_name).scalar_subquery()
-    pages = checks.c.check_name.in_({key.name for key in watched_checks()})
+    pages = checks.c.check_name.in_({key.name for key in watched})
     is_needed = or_(checks.c.id.in_(newest), and_(pages, checks.c.execution_status == "FAILED"))
     with storage.index_connection() as connection:
         for some in in_batches(run_ids):
@@ -78,47 +78,57 @@ def _vacuum(instance: DagsterInstance) -> None:
             connection.execute("pragma wal_checkpoint(truncate)")
 
 
-@op(description="Deletes runs, events and captured logs of micro-batches past their retention.")
-def prune_runs(context: OpExecutionContext) -> None:
-    # Dagster's records use the system clock.
-    instance, before = context.instance, Clock()() - POLICY.upkeep.keep_micro_batches
-    pruned: list[str] = []
-    for run_id in _expired_run_ids(instance, before):
-        instance.delete_run(run_id)
-        shutil.rmtree(Path(instance.storage_directory()) / run_id, ignore_errors=True)
-        pruned.append(run_id)
-    _delete_leftovers(instance, pruned)
-    _vacuum(instance)
-    context.log.info(f"{len(pruned)} micro-batch runs from before {before:%Y-%m-%d %H:%M} UTC deleted")
+def upkeep_job(project: Project, watched: Collection[AssetCheckKey]) -> JobDefinition:
+    """The hourly upkeep. Evaluations of the checks `watched` that failed are kept."""
+    settings, keep = project.settings, project.policy.upkeep
 
+    @op(description="Deletes runs, events and captured logs of micro-batches past their retention.")
+    def prune_runs(context: OpExecutionContext) -> None:
+        # Dagster's records use the system clock.
+        instance, before = context.instance, Clock()() - keep.keep_micro_batches
+        pruned: list[str] = []
+        for run_id in _expired_run_ids(instance, before):
+            instance.delete_run(run_id)
+            shutil.rmtree(Path(instance.storage_directory()) / run_id, ignore_errors=True)
+            pruned.append(run_id)
+        delete_leftovers(instance, pruned, watched)
+        _vacuum(instance)
+        context.log.info(f"{len(pruned)} micro-batch runs from before {before:%Y-%m-%d %H:%M} UTC deleted")
 
-@op(
-    ins={"after": In(Nothing)},
-    description="Deletes state rows past their retention, frees pages, and deletes files of interrupted publishing.",
-)
-def tidy_warehouse(context: OpExecutionContext, surroundings: Surroundings) -> None:
-    settings, now = surroundings.settings(), surroundings.now()
-    with surroundings.warehouse().maintenance("upkeep") as session:
-        rows = session.prune_sync_state(now - POLICY.upkeep.keep_sync_rows)
-    with surroundings.ledger() as ledger, ledger.transaction() as connection:
-        evaluations = delete_evaluations(connection, now - _KEEP_EVALUATIONS)
-    files = delete_orphans(settings.snapshot_folder, now) + sweep_locks(settings)
-    context.log.info(
-        f"{rows} rows of ai_audit_sync_state, {evaluations} evaluations and {files} orphaned files deleted"
+    @op(
+        ins={"after": In(Nothing)},
+        description="Deletes state rows past their retention, frees pages, and deletes files of interrupted "
+        "publishing.",
     )
+    def tidy_warehouse(
+        context: OpExecutionContext, clock: RunClock, warehouse: WarehouseResource, ledger: AlertLedger
+    ) -> None:
+        now = clock.now()
+        with warehouse.open().maintenance("upkeep") as session:
+            rows = session.prune_sync_state(now - keep.keep_sync_rows)
+        with ledger.open() as opened, opened.transaction() as connection:
+            evaluations = delete_evaluations(connection, now - _KEEP_EVALUATIONS)
+        files = delete_orphans(settings.snapshot_folder, now) + sweep_locks(settings)
+        context.log.info(
+            f"{rows} rows of ai_audit_sync_state, {evaluations} evaluations and {files} orphaned files deleted"
+        )
+
+    @job(
+        description="Keeps disk usage constant with a run every half minute.", tags={"audit/mode": "upkeep", **RETRIES}
+    )
+    def upkeep() -> None:
+        tidy_warehouse(after=prune_runs())
+
+    return upkeep
 
 
-@job(description="Keeps disk usage constant with a run every half minute.", tags={"audit/mode": "upkeep", **RETRIES})
-def upkeep() -> None:
-    tidy_warehouse(after=prune_runs())
-
-
-@schedule(
-    job=upkeep,
-    cron_schedule="35 * * * *",
-    execution_timezone="UTC",
-    default_status=DefaultScheduleStatus.RUNNING,
-    description="Hourly upkeep, at minute 35 to avoid the schedules on the hour.",
-)
-def hourly_upkeep(_: ScheduleEvaluationContext) -> dict[str, object]:
-    return {}
+def hourly_upkeep() -> ScheduleDefinition:
+    """The schedule of the job `upkeep`."""
+    return ScheduleDefinition(
+        name="hourly_upkeep",
+        job_name="upkeep",
+        cron_schedule="35 * * * *",
+        execution_timezone="UTC",
+        default_status=DefaultScheduleStatus.RUNNING,
+        description="Hourly upkeep, at minute 35 to avoid the schedules on the hour.",
+    )

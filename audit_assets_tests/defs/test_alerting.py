@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dagster import SkipReason, build_sensor_context
+from dagster import SkipReason
 from sqlalchemy import insert
 
 from audit_assets.alerting.ledger.tables import drills, open_ledger
 from audit_assets_tests.alerting.conftest import API_TOKEN, CHANNELS, ROUTING_KEY, TOKEN
 from audit_assets_tests.alerting.ledger_factories import Book, episode, rule_result
-from audit_assets_tests.environments import NOW, Home, surroundings
+from audit_assets_tests.environments import NOW, Home, tick_sensor
 from tools.fakes.providers import INCIDENTS_PATH, FakeProviders
 
 pytestmark = pytest.mark.requirement("R40", "R41")
@@ -41,10 +41,7 @@ def fakes(book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def tick() -> str:
-    from audit_assets.defs.alerting import alert_deliveries
-
-    with build_sensor_context(resources={"surroundings": surroundings()}) as context:
-        result = alert_deliveries(context)
+    result = tick_sensor("alert_deliveries")
     assert isinstance(result, SkipReason)
     return str(result.skip_message)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from dagster import AssetKey
 
-from audit_assets_tests.environments import Home
+from audit_assets_tests.environments import Home, definitions
 
 MARTS = {
     "ai_audit_capabilities",
@@ -42,9 +42,7 @@ DASHBOARDS = {"dashboard_overview", "dashboard_workspace", "dashboard_capability
 
 @pytest.fixture
 def graph(built_home: Home) -> Any:
-    from audit_assets.definitions import defs
-
-    return defs.resolve_asset_graph()
+    return definitions().resolve_asset_graph()
 
 
 def nodes(graph: Any) -> Iterator[Any]:
@@ -57,11 +55,11 @@ def columns_of(node: Any) -> list[Any]:
 
 
 @pytest.mark.requirement("R01", "R20", "R21", "R22", "R23", "R24", "R26")
-def test_every_table_is_an_asset_of_its_own_name(graph: Any):
-    from audit_assets.defs.models import MANIFEST
+def test_every_table_is_an_asset_of_its_own_name(graph: Any, built_home: Home):
+    from audit_assets.defs.project import read_project
 
-    models = {node["name"] for node in MANIFEST["nodes"].values() if node["resource_type"] == "model"}
-    sources = {node["name"] for node in MANIFEST["sources"].values()}
+    project = read_project(built_home.settings())
+    models, sources = project.model_names, {node["name"] for node in project.manifest["sources"].values()}
     assert {key.path[-1] for key in graph.get_all_asset_keys()} == {
         *models,
         *sources,
@@ -124,15 +122,16 @@ def test_raw_and_marts_are_to_be_fresh_within_five_minutes(graph: Any):
 
 
 @pytest.mark.requirement("R18")
-def test_tables_by_day_share_partitions_from_the_first_day_to_the_running_one(graph: Any):
-    from audit_assets.defs.partitions import DAILY, POLICY
+def test_tables_by_day_share_partitions_from_the_first_day_to_the_running_one(graph: Any, built_home: Home):
+    from audit_assets.defs.project import read_project
 
+    project = read_project(built_home.settings())
     for node in nodes(graph):
         if node.key.path[-1] in {"ai_audit_logs", "stg_ai_audit_logs", *MARTS}:
-            assert node.partitions_def == DAILY
+            assert node.partitions_def == project.partitions
             assert node.backfill_policy.max_partitions_per_run is None  # a range is one run
-    keys = DAILY.get_partition_keys(current_time=datetime(2026, 11, 5, 0, 0, 1, tzinfo=UTC))
-    assert (keys[0], keys[-1]) == (POLICY.first_day.isoformat(), "2026-11-05")
+    keys = project.partitions.get_partition_keys(current_time=datetime(2026, 11, 5, 0, 0, 1, tzinfo=UTC))
+    assert (keys[0], keys[-1]) == (project.policy.first_day.isoformat(), "2026-11-05")
 
 
 def test_the_data_flow_one_way_from_the_source_to_the_snapshot(graph: Any):

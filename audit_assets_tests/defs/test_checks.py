@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import AssetCheckSeverity, DagsterInstance
+from dagster import AssetCheckSeverity, DagsterInstance, Definitions
 
 from audit_assets.rules.load import load_rules, rule_files
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets.warehouse.duckdb.maintenance import DuckDBMaintenance
 from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from audit_assets.warehouse.snapshot import publish
-from audit_assets_tests.environments import NOW, Home, resources_at
+from audit_assets_tests.environments import DATA_QUALITY, NOW, Home, definitions, resources_at
 
 RULES_FOLDER = PROJECT_ROOT / "observability/alerts/ai-audit"
 
@@ -27,14 +27,10 @@ def rules_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def judged(now: datetime = NOW) -> dict[str, Any]:
-    """The evaluations by check name, from a run of the rules alone at `now` (UTC)."""
-    from audit_assets.definitions import defs
-    from audit_assets.defs.checks import rules
-
-    job = defs.resolve_implicit_global_asset_job_def().get_subset(
-        asset_selection=set(), asset_check_selection=set(rules.check_keys)
-    )
+def judged(now: datetime = NOW, defs: Definitions | None = None) -> dict[str, Any]:
+    """The evaluations by check name, from a run of the rules alone at `now` (UTC), with definitions loaded now or
+    earlier."""
+    job = (defs or definitions()).resolve_job_def("audit_judge")
     with DagsterInstance.ephemeral() as instance:
         result = job.execute_in_process(instance=instance, run_config={"resources": resources_at(now)})
     assert result.success
@@ -43,11 +39,12 @@ def judged(now: datetime = NOW) -> dict[str, Any]:
 
 @pytest.mark.requirement("R37")
 def test_there_is_one_check_a_rule_file_also_for_one_that_does_not_load(built_home: Home, rules_folder: Path):
-    from audit_assets.defs.checks import RULES, rule_checks
+    from audit_assets.defs.checks import rule_specs
 
-    assert len(RULES.ids) == len(rule_files(RULES_FOLDER))
+    judged_alone = definitions().resolve_job_def("audit_judge").asset_layer.asset_graph.asset_check_keys
+    assert len(judged_alone) == len(rule_files(RULES_FOLDER))
     (rules_folder / "broken.yaml").write_text("id: broken\nseverty: error\n")
-    specs = rule_checks(load_rules(rules_folder))
+    specs = rule_specs(load_rules(rules_folder))
     assert {spec.name for spec in specs} == {path.stem for path in rule_files(rules_folder)}
     (broken,) = [spec for spec in specs if spec.name == "broken"]
     assert broken.asset_key.path == ["published_snapshot"]
@@ -80,8 +77,9 @@ def test_a_threshold_that_is_edited_changes_the_check_without_a_reload(built_hom
 
 
 def test_a_deleted_rule_file_fails_its_check(built_home: Home, rules_folder: Path):
+    loaded_before = definitions()
     (rules_folder / "error_surge.yaml").unlink()
-    surge = judged()["error_surge"]
+    surge = judged(defs=loaded_before)["error_surge"]
     assert (surge.passed, surge.description) == (False, "the rule file was deleted; reload the code location")
 
 
@@ -103,11 +101,10 @@ def test_a_finding_is_reported_with_its_figures_and_its_runbook(built_home: Home
 
 @pytest.mark.requirement("R13")
 def test_a_missing_or_stale_state_mirror_fails_its_check(home: Home):
-    from audit_assets.defs.checks import state_mirror_is_current
-    from audit_assets.defs.resources import Surroundings
+    from audit_assets.defs.checks import check_state_mirror
 
     def checked() -> Any:
-        return state_mirror_is_current(Surroundings())
+        return check_state_mirror(home.settings())
 
     assert checked().passed
     mirror = home.folder / "state.json"
@@ -122,11 +119,11 @@ def test_a_missing_or_stale_state_mirror_fails_its_check(home: Home):
 
 
 def test_a_duplicate_id_is_reported(home: Home):
-    from audit_assets.defs.checks import ids_are_unique
-    from audit_assets.defs.resources import Surroundings
+    from audit_assets.defs.checks import check_ids
+    from audit_assets.defs.resources import WarehouseResource
 
-    assert ids_are_unique(Surroundings()).passed
     settings = home.settings()
+    assert check_ids(settings, WarehouseResource()).passed
     with DuckDBWarehouse(settings.duckdb_path, settings.lock_path).connection("a test") as connection:
         connection.execute(
             "insert into analytics.ai_audit_logs select * from analytics.ai_audit_logs order by created_at desc limit 1"
@@ -136,23 +133,23 @@ def test_a_duplicate_id_is_reported(home: Home):
         ).fetchall()
         DuckDBMaintenance(connection).mark_built([day])
         publish(DuckDBMaintenance(connection), settings.snapshot_folder, NOW)
-    result = ids_are_unique(Surroundings())
+    result = check_ids(settings, WarehouseResource())
     assert not result.passed
     assert result.description == f"{id_}: 2 rows"
 
 
 def test_the_checks_of_a_warehouse_without_rows_say_that_they_had_nothing_to_check_and_page_nobody(empty_home: Home):
-    from audit_assets.defs.checks import ids_are_unique, state_mirror_is_current
+    from audit_assets.defs.checks import check_ids, check_state_mirror
     from audit_assets.defs.data_quality import check_results
-    from audit_assets.defs.resources import Surroundings
+    from audit_assets.defs.resources import WarehouseResource
 
     settings = empty_home.settings()
     with DuckDBWarehouse(settings.duckdb_path, settings.lock_path).connection("a test") as connection:
         publish(DuckDBMaintenance(connection), settings.snapshot_folder, NOW)
     for result in (
-        state_mirror_is_current(Surroundings()),
-        ids_are_unique(Surroundings()),
-        *check_results(Surroundings()),
+        check_state_mirror(settings),
+        check_ids(settings, WarehouseResource()),
+        *check_results(settings),
     ):
         assert (result.passed, result.severity) == (False, AssetCheckSeverity.WARN)
         assert (result.description or "").startswith("not checked: ")
@@ -161,13 +158,10 @@ def test_the_checks_of_a_warehouse_without_rows_say_that_they_had_nothing_to_che
 
 @pytest.mark.requirement("R28")
 def test_calls_logged_twice_unlisted_status_words_and_unusable_values_are_warned_of_with_counts(empty_home: Home):
-    from audit_assets.definitions import defs
-    from audit_assets.defs.data_quality import DATA_QUALITY, data_quality_checks
-
     def results() -> dict[str, tuple[bool, str]]:
-        job = defs.resolve_implicit_global_asset_job_def().get_subset(
-            asset_selection=set(), asset_check_selection=set(data_quality_checks.check_keys)
-        )
+        defs = definitions()
+        keys = {key for key in defs.resolve_asset_graph().asset_check_keys if key.name in DATA_QUALITY}
+        job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=set(), asset_check_selection=keys)
         with DagsterInstance.ephemeral() as instance:
             found = job.execute_in_process(instance=instance).get_asset_check_evaluations()
         assert {result.severity for result in found} == {AssetCheckSeverity.WARN}
@@ -196,7 +190,7 @@ def test_calls_logged_twice_unlisted_status_words_and_unusable_values_are_warned
         )
         publish(DuckDBMaintenance(connection), settings.snapshot_folder, NOW)
     found = results()
-    assert set(found) == set(DATA_QUALITY)
+    assert set(found) == DATA_QUALITY
     assert not any(passed for passed, _ in found.values())
     assert "4 of 200 interactions of the newest 2 days (2.00%)" in found["calls_are_logged_once"][1]
     assert "chat (4); ai_audit_data_quality.call_count" in found["calls_are_logged_once"][1]

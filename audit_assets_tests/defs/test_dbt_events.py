@@ -11,7 +11,7 @@ from dagster_dbt import DbtCliResource, dbt_assets
 
 from audit_assets.ingest.policy import Statuses
 from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
-from audit_assets_tests.environments import NOW, Home, surroundings
+from audit_assets_tests.environments import NOW, Home, resources
 
 pytestmark = pytest.mark.requirement("R27")
 
@@ -39,11 +39,13 @@ def asset_events(result: Any) -> set[tuple[Any, ...]]:
 
 
 def test_the_events_of_a_build_equal_those_of_the_stock_resource(home: Home, monkeypatch: pytest.MonkeyPatch):
-    from audit_assets.defs.dbt_events import DBT_FOLDER, MANIFEST
-    from audit_assets.defs.models import TRANSLATOR, models
-    from audit_assets.defs.partitions import DAILY, ONE_RUN
+    from audit_assets.defs.dbt_events import DBT_FOLDER
+    from audit_assets.defs.models import Translator, dbt_models
+    from audit_assets.defs.project import ONE_RUN, read_project
 
     settings = home.settings()
+    project = read_project(settings)
+    models = dbt_models(project)
     day = NOW.date().isoformat()
     with DuckDBWarehouse(settings.duckdb_path, settings.lock_path).connection("a test") as connection:
         for _ in range(2):  # a duplicate row in the built day, so that a test fails
@@ -54,10 +56,10 @@ def test_the_events_of_a_build_equal_those_of_the_stock_resource(home: Home, mon
             )
 
     @dbt_assets(
-        manifest=MANIFEST,
-        partitions_def=DAILY,
+        manifest=project.manifest,
+        partitions_def=project.partitions,
         backfill_policy=ONE_RUN,
-        dagster_dbt_translator=TRANSLATOR,
+        dagster_dbt_translator=Translator(project),
         name="stock",
     )
     def stock(context: AssetExecutionContext) -> Iterator[Any]:
@@ -78,7 +80,7 @@ def test_the_events_of_a_build_equal_those_of_the_stock_resource(home: Home, mon
     results = []
     with DagsterInstance.ephemeral() as instance:
         for assets in (stock, models):
-            defs = Definitions(assets=[assets], resources={"surroundings": surroundings()})
+            defs = Definitions(assets=[assets], resources=resources())
             job = defs.resolve_implicit_global_asset_job_def()
             results.append(
                 asset_events(job.execute_in_process(instance=instance, partition_key=day, raise_on_error=False))

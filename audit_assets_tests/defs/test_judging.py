@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import DagsterInstance, DagsterRunStatus, SensorResult, SkipReason, build_sensor_context
+from dagster import DagsterInstance, DagsterRunStatus, SensorResult, SkipReason
 from dagster._core.test_utils import create_run_for_test
 
 from audit_assets.alerting.inputs import live_facts
@@ -28,7 +28,7 @@ from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from audit_assets.warehouse.protocol import WarehouseLockedError
 from audit_assets.warehouse.snapshot import publish, read_manifest
 from audit_assets_tests.defs.test_checks import judged
-from audit_assets_tests.environments import NOW, Home, surroundings
+from audit_assets_tests.environments import NOW, Home, tick_sensor
 
 pytestmark = pytest.mark.requirement("R35")
 
@@ -50,11 +50,7 @@ def instance() -> Iterator[DagsterInstance]:
 
 
 def tick(instance: DagsterInstance, cursor: datetime | None = None) -> Any:
-    from audit_assets.defs.schedules import audit_judge_sensor
-
-    last = cursor.isoformat() if cursor else None
-    with build_sensor_context(instance=instance, cursor=last, resources={"surroundings": surroundings()}) as context:
-        return audit_judge_sensor(context)
+    return tick_sensor("audit_judge_sensor", instance, cursor)
 
 
 def synced_ago(home: Home, minutes: float, now: datetime = NOW) -> None:

@@ -14,20 +14,16 @@ from dagster import (
 from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 
 from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
-from audit_assets_tests.environments import NOW, Home
+from audit_assets_tests.environments import NOW, Home, definitions
 
 pytestmark = pytest.mark.requirement("R15")
 
 
 def sync_job() -> Any:
-    from audit_assets.definitions import defs
-
-    return defs.resolve_job_def("audit_sync")
+    return definitions().resolve_job_def("audit_sync")
 
 
 def test_a_retry_goes_on_from_the_step_that_failed_and_reads_the_source_no_second_time(home: Home):
-    from audit_assets.defs.schedules import nightly_repair
-
     settings = home.settings()
     aside = settings.snapshot_folder.rename(settings.snapshot_folder.with_name("aside"))
     settings.snapshot_folder.touch()  # a file in place of the folder makes publishing fail
@@ -38,7 +34,9 @@ def test_a_retry_goes_on_from_the_step_that_failed_and_reads_the_source_no_secon
     with DagsterInstance.get() as instance:
         first = instance.get_run_by_id(failed.run_id)
         assert first is not None
-        scheduled = nightly_repair(build_schedule_context(scheduled_execution_time=NOW))
+        scheduled = definitions().resolve_schedule_def("nightly_repair")(
+            build_schedule_context(scheduled_execution_time=NOW)
+        )
         assert isinstance(scheduled, RunRequest)
         assert int(scheduled.tags["dagster/max_retries"]) > 0
         strategy = ReexecutionStrategy(scheduled.tags["dagster/retry_strategy"])

@@ -6,16 +6,17 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
-from dagster import AssetCheckSeverity, DagsterEventType, DagsterInstance, build_sensor_context
+from dagster import AssetCheckSeverity, DagsterEventType, DagsterInstance
 from sqlalchemy import and_, func, select
 
 from audit_assets.alerting.ledger.tables import alerts, deliveries, open_ledger
 from audit_assets.cli.pipeline_runner import prepare_instance, run_build
 from audit_assets.demo.population import SILENT
+from audit_assets.rules.load import load_rules
 from audit_assets.warehouse.duckdb.maintenance import DuckDBMaintenance
 from audit_assets.warehouse.duckdb.statements import count_loads
 from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
-from audit_assets_tests.environments import DAYS, NOW, Home, resources_at, surroundings
+from audit_assets_tests.environments import DAYS, NOW, SYNC_CHECKS, Home, definitions, resources_at, tick_sensor
 
 
 @pytest.fixture
@@ -44,14 +45,12 @@ def materialized(instance: DagsterInstance, run_id: str) -> set[tuple[str, str |
 
 def micro_batch(instance: DagsterInstance, now: datetime = NOW, **more: Any) -> Any:
     """Executes one run as the sensor requests it."""
-    from audit_assets.definitions import defs
-    from audit_assets.defs.schedules import audit_sync_sensor
-
-    with build_sensor_context(instance=instance, resources={"surroundings": surroundings()}) as context:
-        (request,) = audit_sync_sensor(context).run_requests
+    (request,) = tick_sensor("audit_sync_sensor", instance).run_requests
     request.run_config["ops"]["sync_ai_audit_logs"]["config"].update(more)
-    job = defs.resolve_job_def("audit_sync").get_subset(
-        asset_selection=set(request.asset_selection), asset_check_selection=set(request.asset_check_keys)
+    job = (
+        definitions()
+        .resolve_job_def("audit_sync")
+        .get_subset(asset_selection=set(request.asset_selection), asset_check_selection=set(request.asset_check_keys))
     )
     return job.execute_in_process(
         instance=instance,
@@ -76,15 +75,12 @@ def agrees(home: Home) -> bool:
 def test_a_micro_batch_brings_rows_to_the_snapshot_judges_them_and_leaves_models_tests_out(
     home: Home, instance: DagsterInstance
 ):
-    from audit_assets.defs.checks import RULES
-    from audit_assets.defs.data_quality import DATA_QUALITY
-
     home.insert(30)
     result = micro_batch(instance)
     assert result.success
     assert agrees(home)
     names = {evaluation.check_name for evaluation in evaluations(instance, result.run_id)}
-    assert names == {*RULES.ids, "state_mirror_is_current", "ids_are_unique", *DATA_QUALITY}
+    assert names == {*load_rules(home.settings().rules_folder).ids, *SYNC_CHECKS}
     with warehouse(home).connection("a test") as connection:
         assert DuckDBMaintenance(connection).unbuilt_days() == ()
 
@@ -275,14 +271,11 @@ def test_models_are_rebuilt_without_reading_the_source(home: Home, instance: Dag
 
 def check_again(home: Home, day: date, now: datetime) -> None:
     """Runs the checks of ai_audit_daily over `day`, then the rules, as from the asset's Checks tab."""
-    from audit_assets.definitions import defs
-    from audit_assets.defs.checks import rules
-    from audit_assets.defs.models import models
-
-    own = {key for key in models.check_keys if key.asset_key.to_user_string() == "ai_audit_daily"}
-    job = defs.resolve_job_def("audit_sync").get_subset(
-        asset_selection=set(), asset_check_selection={*own, *rules.check_keys}
-    )
+    defs = definitions()
+    keys = defs.resolve_asset_graph().asset_check_keys
+    own = {key for key in keys if key.asset_key.to_user_string() == "ai_audit_daily"}
+    rules = {key for key in keys if key.name in load_rules(home.settings().rules_folder).ids}
+    job = defs.resolve_job_def("audit_sync").get_subset(asset_selection=set(), asset_check_selection=own | rules)
     with DagsterInstance.get() as instance:
         config = {"resources": resources_at(now)}
         assert job.execute_in_process(instance=instance, partition_key=str(day), run_config=config).success

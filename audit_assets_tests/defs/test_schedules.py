@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import takewhile
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -9,16 +10,14 @@ import pytest
 from dagster import ScheduleDefinition, build_schedule_context
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from audit_assets_tests.environments import Home
+from audit_assets_tests.environments import Home, definitions
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 
 
 @pytest.fixture
 def schedules(built_home: Home) -> Any:
-    from audit_assets.defs import schedules
-
-    return schedules
+    return SimpleNamespace(**{definition.name: definition for definition in definitions().schedules or ()})
 
 
 def ticks(schedule: ScheduleDefinition, start: datetime, end: datetime) -> list[datetime]:
@@ -57,15 +56,14 @@ def test_the_nightly_repair_runs_once_a_night_at_two_pacific(schedules: Any, aro
 
 @pytest.mark.requirement("R15")
 def test_runs_that_come_once_an_hour_or_less_are_retried_twice_and_batches_are_not(schedules: Any):
-    from audit_assets.defs.upkeep import upkeep
-
     moment = datetime(2026, 2, 18, 10, tzinfo=UTC)
     retries = {"dagster/max_retries": "2", "dagster/retry_strategy": "FROM_FAILURE"}
     for schedule in (schedules.nightly_repair, schedules.closed_day):
         assert retries.items() <= requested(schedule, moment).tags.items()
-    assert retries.items() <= upkeep.tags.items()
+    jobs = {name: definitions().resolve_job_def(name) for name in ("upkeep", "audit_sync", "audit_judge")}
+    assert retries.items() <= jobs["upkeep"].tags.items()
     assert "dagster/max_retries" not in requested(schedules.hourly_delta, moment).tags
-    assert "dagster/max_retries" not in {**schedules.audit_sync.tags, **schedules.audit_judge.tags}
+    assert "dagster/max_retries" not in {**jobs["audit_sync"].tags, **jobs["audit_judge"].tags}
 
 
 @pytest.mark.requirement("R15")
@@ -102,9 +100,7 @@ def test_a_tick_seen_twice_requests_one_run(schedules: Any):
 
 
 def test_all_schedules_and_sensors_run_from_the_start(built_home: Home):
-    from audit_assets.definitions import defs
-
-    repository = defs.get_repository_def()
+    repository = definitions().get_repository_def()
     running = {
         definition.name for definition in repository.schedule_defs if definition.default_status.value == "RUNNING"
     }

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from dagster import DagsterInstance, DagsterRunStatus, SensorResult, SkipReason, build_sensor_context
+from dagster import DagsterInstance, DagsterRunStatus, SensorResult, SkipReason
 from dagster._core.test_utils import create_run_for_test
 
 from audit_assets.defs.liveness import RETRIES, hold_run_lock
+from audit_assets.rules.load import load_rules
 from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
-from audit_assets_tests.environments import NOW, Home, surroundings
+from audit_assets_tests.environments import NOW, SYNC_CHECKS, Home, definitions, tick_sensor
 
 pytestmark = pytest.mark.requirement("R15")
 
@@ -24,11 +25,7 @@ def instance() -> Iterator[DagsterInstance]:
 
 def tick(instance: DagsterInstance, last: datetime | None) -> Any:
     """The sensor's result if it last requested a run at `last` (UTC)."""
-    from audit_assets.defs.schedules import audit_sync_sensor
-
-    cursor = last.isoformat() if last else None
-    with build_sensor_context(instance=instance, cursor=cursor, resources={"surroundings": surroundings()}) as context:
-        return audit_sync_sensor(context)
+    return tick_sensor("audit_sync_sensor", instance, last)
 
 
 def ago(seconds: float) -> datetime:
@@ -139,12 +136,8 @@ def test_it_never_opens_the_warehouse(home: Home, instance: DagsterInstance):
 
 
 def test_it_asks_for_no_models_tests_but_all_rules_and_bookkeeping(built_home: Home, instance: DagsterInstance):
-    from audit_assets.definitions import defs
-    from audit_assets.defs.checks import RULES
-    from audit_assets.defs.data_quality import DATA_QUALITY
-
     (request,) = tick(instance, None).run_requests
     names = {key.name for key in request.asset_check_keys}
-    assert names == {*RULES.ids, "state_mirror_is_current", "ids_are_unique", *DATA_QUALITY}
-    executable = defs.resolve_asset_graph().executable_asset_keys
+    assert names == {*load_rules(built_home.settings().rules_folder).ids, *SYNC_CHECKS}
+    executable = definitions().resolve_asset_graph().executable_asset_keys
     assert set(request.asset_selection) == set(executable)

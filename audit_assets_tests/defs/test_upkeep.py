@@ -11,18 +11,16 @@ from sqlalchemy import create_engine, text
 from audit_assets.cli.pipeline_runner import prepare_instance
 from audit_assets.warehouse.duckdb.maintenance import DuckDBMaintenance
 from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
-from audit_assets_tests.environments import NOW, Home
+from audit_assets_tests.environments import NOW, Home, definitions
 
 
-@pytest.fixture
-def loaded(built_home: Home) -> None:
-    """Loads the definitions in a home with everything they read at import."""
-    import audit_assets.definitions  # noqa: F401
+def prune_runs(instance: DagsterInstance) -> None:
+    """Runs the step of the upkeep that deletes runs."""
+    with build_op_context(instance=instance) as context:
+        definitions().resolve_job_def("upkeep").graph.node_named("prune_runs").definition(context)
 
 
-def test_only_old_micro_batches_that_went_well_are_pruned(loaded: None, empty_home: Home):
-    from audit_assets.defs.upkeep import prune_runs
-
+def test_only_old_micro_batches_that_went_well_are_pruned(empty_home: Home):
     prepare_instance(empty_home.settings())
     ended, failed = DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE
     with DagsterInstance.get() as instance:
@@ -42,8 +40,7 @@ def test_only_old_micro_batches_that_went_well_are_pruned(loaded: None, empty_ho
         for run_id in runs.values():
             instance.report_engine_event("a line of its own", run_id=run_id, job_name="audit_sync")
         _age(empty_home, set(runs.values()) - {runs["a new micro-batch"]})
-        with build_op_context(instance=instance) as context:
-            prune_runs(context)
+        prune_runs(instance)
         left = {name for name, run_id in runs.items() if instance.get_run_by_id(run_id)}
     assert left == set(runs) - {"an old micro-batch"}
     assert not logs.parent.exists()
@@ -52,8 +49,6 @@ def test_only_old_micro_batches_that_went_well_are_pruned(loaded: None, empty_ho
 
 
 def test_of_the_checks_of_pruned_runs_the_newest_stay_and_the_file_shrinks(home: Home):
-    from audit_assets.defs.upkeep import prune_runs
-
     for _ in range(3):
         assert home.build().succeeded
     index = home.folder / "dagster/history/runs/index.db"
@@ -61,8 +56,7 @@ def test_of_the_checks_of_pruned_runs_the_newest_stay_and_the_file_shrinks(home:
     with DagsterInstance.get() as instance:
         batches = instance.get_run_ids(RunsFilter(tags={"audit/mode": "delta"}))
         _age(home, set(batches))
-        with build_op_context(instance=instance) as context:
-            prune_runs(context)
+        prune_runs(instance)
     after = _executions(home)
     assert len(batches) >= 3
     assert {run_id for _, run_id in after} & set(batches) == {batches[0]}, (
@@ -94,13 +88,13 @@ def _age(home: Home, run_ids: set[str]) -> None:
 
 @pytest.mark.requirement("R14")
 def test_any_number_of_runs_is_forgotten_whatever_a_statement_may_hold(tmp_path: Path):
-    from audit_assets.defs.upkeep import _delete_leftovers  # pyright: ignore[reportPrivateUsage]
+    from audit_assets.defs.upkeep import delete_leftovers
 
     with DagsterInstance.local_temp(str(tmp_path)) as instance:
-        _delete_leftovers(instance, [f"run {number}" for number in range(40_000)])
+        delete_leftovers(instance, [f"run {number}" for number in range(40_000)], watched=())
 
 
-def test_state_rows_of_old_deltas_go_and_repairs_failures_and_the_newest_stay(loaded: None, empty_home: Home):
+def test_state_rows_of_old_deltas_go_and_repairs_failures_and_the_newest_stay(empty_home: Home):
     settings = empty_home.settings()
     rows = (
         ("old delta", "delta", "succeeded", 40),
@@ -121,8 +115,6 @@ def test_state_rows_of_old_deltas_go_and_repairs_failures_and_the_newest_stay(lo
 
 
 def test_the_upkeep_job_runs_whole(home: Home):
-    from audit_assets.definitions import defs
-
     prepare_instance(home.settings())
     orphan = home.folder / "published/ai_audit_logs/orphan.parquet"
     orphan.write_bytes(b"half")
@@ -130,5 +122,5 @@ def test_the_upkeep_job_runs_whole(home: Home):
 
     os.utime(orphan, (0, 0))
     with DagsterInstance.get() as instance:
-        assert defs.resolve_job_def("upkeep").execute_in_process(instance=instance).success
+        assert definitions().resolve_job_def("upkeep").execute_in_process(instance=instance).success
     assert not orphan.exists()

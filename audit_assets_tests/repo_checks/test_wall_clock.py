@@ -162,7 +162,7 @@ def test_a_read_of_the_wall_clock_is_found(source: str):
         "now()",
         "self.now()",
         "clock.today()",
-        "surroundings.now()",
+        "clock.now()",
         "page.evaluate('performance.now()')",
         "ask('{{ build_now() }}')",
         "def now():\n    'What now() is.'",

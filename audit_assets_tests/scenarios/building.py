@@ -7,7 +7,7 @@ import os
 import sys
 from datetime import datetime
 
-import audit_assets.definitions  # noqa: F401
+import audit_assets.definitions  # noqa: F401 - imported before the test can kill the process
 from audit_assets.cli.pipeline_runner import prepare_instance, run_build
 from audit_assets.defs import dbt_events, publishing
 from audit_assets.settings import read_settings
