@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 
-from audit_assets.cli.pipeline_runner import BuildOutcome, prepare_instance, run_build
 from audit_assets.clock import Clock
+from audit_assets.defs.runner import BuildOutcome, prepare_instance, run_build
 from audit_assets.demo.server_process import free_port
 from audit_assets.demo.traffic import first_instant, traffic
 from audit_assets.demo.writing import write, write_population
@@ -92,7 +92,7 @@ class Home:
         """Runs the sync job once in this process, by default over today."""
         today = self.clock().today()
         prepare_instance(self.settings())
-        return run_build(self.settings(), first or today, last or first or today, mode, self.now)
+        return run_build(definitions(), first or today, last or first or today, mode, self.now)
 
     def execute(self, statement: str, values: Any = None) -> None:
         """Executes a statement at the source."""

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from dagster import DagsterInstance
 
-from audit_assets.cli.pipeline_runner import prepare_instance
+from audit_assets.defs.runner import prepare_instance
 from audit_assets.settings import read_settings
 
 

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 import psycopg2
 from dagster import AssetKey, DagsterInstance
 
-from audit_assets.cli.pipeline_runner import prepare_instance
+from audit_assets.defs.runner import prepare_instance
 from audit_assets.settings import Settings, read_settings
 from audit_assets.warehouse.snapshot import open_snapshot
 from benchmarks.home import NOW

@@ -14,11 +14,14 @@ import duckdb
 import polars as pl
 from polars.exceptions import PolarsError
 
+from audit_assets.rules.business_clock import BusinessCalendar
+from audit_assets.rules.facts import add_time_facts
 from audit_assets.warehouse.dbt_environment import QUIET, dbt_arguments, dbt_environment, release_warehouse
 from audit_assets.warehouse.schema import SCHEMA
 
 _BY_SERIES = "ai_audit_capability_grid"
-GRIDS = (_BY_SERIES, "ai_audit_total_grid")
+_TOTAL = "ai_audit_total_grid"
+GRIDS = (_BY_SERIES, _TOTAL)
 
 # Start of numbered bins: a Monday, in UTC, so without time zone changes.
 _ANCHOR = datetime(2001, 1, 1, tzinfo=UTC)
@@ -104,6 +107,13 @@ def build_grids(counts: ExternalSeries) -> Mapping[str, pl.DataFrame]:
     ends = counts.rows.group_by("capability").agg(pl.col("step_start").max().alias("last_step"))
     by_series = found[_BY_SERIES].join(ends, on="capability").filter(pl.col("step_start") <= pl.col("last_step"))
     return {**found, _BY_SERIES: by_series.drop("last_step")}
+
+
+def facts_of_counts(counts: ExternalSeries, until: datetime, calendar: BusinessCalendar) -> dict[str, pl.DataFrame]:
+    """The facts of `counts` up to `until` (UTC), by table. Raises CountsError."""
+    facts = add_time_facts(build_grids(counts), until, calendar, counts.width)
+    del facts[_TOTAL]  # series from a file are not parts of a whole, so their total has no meaning
+    return facts
 
 
 def _run_models(path: Path, counts: ExternalSeries) -> None:

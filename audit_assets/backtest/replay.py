@@ -1,7 +1,7 @@
 """Backtests a rule: its episodes over history and the alerts per week. Pure, with the same evaluation as live."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from statistics import fmean
@@ -113,6 +113,37 @@ def backtest(
         instances,
         _weekend_share(opened, calendar.timezone),
     )
+
+
+@dataclass(frozen=True)
+class Backtested:
+    """A rule over history: the result of its own condition, and of the playbook's literal form if it has one."""
+
+    rule: Rule
+    ours: History
+    literal: History | None
+
+
+@dataclass(frozen=True)
+class Span:
+    """The data to judge: facts up to `until`, episodes from `since` on (UTC). `width` is the step's width if it is not
+    the table's."""
+
+    facts: Mapping[str, pl.DataFrame]
+    until: datetime
+    since: datetime | None
+    width: timedelta | None
+    calendar: BusinessCalendar
+    data: str
+
+
+def backtest_forms(rule: Rule, span: Span) -> Backtested:
+    """Replays both forms of `rule` over `span`. Raises RuleError if the facts do not fit the rule."""
+
+    def run(form: JudgeBy) -> History:
+        return backtest(rule, span.facts[rule.watch], span.until, span.calendar, form, span.since, span.width)
+
+    return Backtested(rule, run("fires_when"), run("literal") if rule.literal is not None else None)
 
 
 def _spans(evaluation: pl.DataFrame, grain: list[str]) -> dict[tuple[str, ...], tuple[float, datetime]]:

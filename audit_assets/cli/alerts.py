@@ -1,27 +1,26 @@
 """`audit alerts`: list alerts, manage silences, deliver and retry by hand."""
 
 import getpass
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy import or_, select
-from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.delivery import outbox, silences
 from audit_assets.alerting.delivery.deliverer import count_waiting
 from audit_assets.alerting.delivery.silences import Silence
+from audit_assets.alerting.delivery.standalone import deliver_due, poll_due_acknowledgements
 from audit_assets.alerting.delivery.watchdog import NEVER_EVALUATED
+from audit_assets.alerting.ledger.listing import ListedAlert, deliveries_of, events_of, find_alert, newest_alerts
 from audit_assets.alerting.ledger.store import last_evaluated_at
-from audit_assets.alerting.ledger.tables import Ledger, alerts, deliveries, events, open_ledger
-from audit_assets.cli.clock import now_utc
-from audit_assets.cli.deliver import deliver_due, read_back_due
-from audit_assets.cli.drill_record import list_drills
+from audit_assets.alerting.ledger.tables import Ledger, open_ledger
+from audit_assets.cli.clock import clock, now_utc
+from audit_assets.cli.drill import list_drills
 from audit_assets.cli.output import FAILED, AsJson, err, figures_table, format_value, out, print_json
 from audit_assets.config.durations import parse_duration
 from audit_assets.config.validation import did_you_mean
@@ -46,17 +45,14 @@ def list_alerts(
     rule has been judged yet: it is then unknown whether an alert should be open."""
     now = now_utc()
     with _ledger() as ledger, ledger.transaction() as connection:
-        chosen = select(alerts).order_by(alerts.c.opened_at.desc(), alerts.c.key).limit(_LISTED)
-        if not everything:
-            chosen = chosen.where(alerts.c.resolved_at.is_(None))
-        found = [_alert(row) for row in connection.execute(chosen)]
+        found = newest_alerts(connection, _LISTED, with_resolved=everything)
         active = silences.silences_at(connection, now, planned=True)
         left = count_waiting(connection)
         judged_at = last_evaluated_at(connection, now)
     is_unknown = judged_at is None and not found
     if as_json:
-        listed = [{name: getattr(silence, name) for name in Silence.__dataclass_fields__} for silence in active]
-        print_json({"alerts": found, "silences": listed, "waiting": left, "judged_at": judged_at})
+        listed = {"alerts": [asdict(each) for each in found], "silences": [asdict(silence) for silence in active]}
+        print_json({**listed, "waiting": left, "judged_at": judged_at})
     else:
         _print_alerts(found, active, left, now, everything, is_unknown)
     if is_unknown:
@@ -64,7 +60,7 @@ def list_alerts(
 
 
 def _print_alerts(
-    found: list[dict[str, Any]],
+    found: Sequence[ListedAlert],
     active: Sequence[Silence],
     left: Mapping[str, int],
     now: datetime,
@@ -95,21 +91,16 @@ def show(
 ) -> None:
     """Show an episode: its figures, its events and its deliveries."""
     with _ledger() as ledger, ledger.transaction() as connection:
-        row = alert_row(connection, alert)
-        happened = connection.execute(select(events).where(events.c.key == row.key).order_by(events.c.id)).all()
-        mine = or_(deliveries.c.alert_key == row.key, deliveries.c.group_key == row.group_key)
-        sent = connection.execute(select(deliveries).where(mine).order_by(deliveries.c.seq)).all()
-    sent = [delivery for delivery in sent if delivery.alert_key in (None, row.key)]
+        found = find_alert(connection, alert)
+        happened, sent = events_of(connection, found.id), deliveries_of(connection, found.id)
     if as_json:
         print_json({
-            **_alert(row),
-            "events": [
-                {"at": event.at, "kind": event.kind, "said": event.said, "run_id": event.run_id} for event in happened
-            ],
-            "deliveries": [_delivery(delivery) for delivery in sent],
+            **asdict(found),
+            "events": [asdict(event) for event in happened],
+            "deliveries": [asdict(delivery) for delivery in sent],
         })  # fmt: skip
         return
-    out.print(figures_table({name: _display(value) for name, value in _alert(row).items()}))
+    out.print(figures_table({name: _display(value) for name, value in asdict(found).items()}))
     for event in happened:
         detail, run = f": {event.said}" if event.said else "", f"  run {event.run_id}" if event.run_id else ""
         out.print(f"{format_value(event.at)}  {event.kind}{detail}{run}", markup=False, soft_wrap=True)
@@ -167,8 +158,8 @@ def deliver(
     """Send due deliveries and read acknowledgements, as the sensor does. Use it from cron where Dagster does not run.
     Exits 1 if a delivery was given up or a provider accepts none."""
     settings, until = read_settings(), now_utc() + timedelta(seconds=seconds)
-    done, left = deliver_due(settings, Console(width=100, stderr=as_json), timedelta(seconds=seconds))
-    read = read_back_due(settings, until)
+    done, left = deliver_due(settings, Console(width=100, stderr=as_json), clock(), timedelta(seconds=seconds))
+    read = poll_due_acknowledgements(settings, clock(), until)
     counted = {"sent": done.sent, "to_try_again": done.retried, "held": done.suppressed, "parked": done.parked}
     counted |= {"given_up": done.dead, "acknowledged": read.acknowledged}
     if as_json:
@@ -208,52 +199,28 @@ def _moment(text: str) -> datetime:
     return at.astimezone(UTC)
 
 
-def alert_row(connection: Connection, text: str) -> Any:
-    """The row of the alert whose key is `text` or ends with it. Raises WindowError if there is none or several."""
-    found = connection.execute(select(alerts).where(alerts.c.key.endswith(text, autoescape=True)).limit(2)).all()
-    if not found:
-        raise WindowError(f"{escape(text)}: no such alert; `audit alerts list --all` lists them")
-    if len(found) > 1:
-        raise WindowError(f"{escape(text)}: matches more than one key; give more characters of it")
-    return found[0]
-
-
-def _alert(row: Any) -> dict[str, Any]:
-    names = (
-        "rule_id", "environment", "state", "severity", "since", "opened_at", "resolved_at", "resolve_reason", "value",
-        "baseline", "threshold", "delta_percent", "peak", "window_start", "window_end", "run_id", "acknowledged_at",
-        "acknowledged_by",
-    )  # fmt: skip
-    return {"id": row.key, "dimensions": json.loads(row.dimensions), **{name: getattr(row, name) for name in names}}
-
-
-def _delivery(row: Any) -> dict[str, Any]:
-    names = ("id", "target", "action", "status", "attempts", "said", "reference", "created_at", "ended_at")
-    return {name: getattr(row, name) for name in names}
-
-
 def _display(value: object) -> object:
     if isinstance(value, Mapping):
         return ", ".join(f"{name}={escape(str(item))}" for name, item in value.items()) or "all"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     return f"{value:,.4g}" if isinstance(value, float) else value
 
 
-def _table(found: list[dict[str, Any]]) -> Table:
+def _table(found: Sequence[ListedAlert]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    with_acks = any(alert["acknowledged_at"] is not None for alert in found)
+    with_acks = any(alert.acknowledged_at is not None for alert in found)
     acknowledged = ["acked (UTC)"] if with_acks else []
     for heading in ("state", "rule", "scope", "value", "usual", "since (UTC)", *acknowledged, "id"):
         table.add_column(heading, justify="right" if heading in ("value", "usual") else "left", overflow="fold")
     for alert in found:
-        names = ", ".join(escape(str(value)) for value in alert["dimensions"].values()) or "all capabilities"
-        figures = ("" if alert[name] is None else f"{alert[name]:,.4g}" for name in ("value", "baseline"))
-        drill = "" if alert["environment"] == "live" else f" ({alert['environment']})"
-        state = Text(alert["state"], _STATES.get(alert["state"], ""))
-        since, by = f"{alert['since']:%m-%d %H:%M}", [Text(_acknowledgement(alert))] if with_acks else []
-        table.add_row(state, alert["rule_id"], Text(names + drill), *figures, since, *by, alert["id"])
+        names = ", ".join(escape(str(value)) for value in alert.dimensions.values()) or "all capabilities"
+        figures = ("" if value is None else f"{value:,.4g}" for value in (alert.value, alert.baseline))
+        drill = "" if alert.environment == "live" else f" ({alert.environment})"
+        state = Text(alert.state, _STATES.get(alert.state, ""))
+        since, by = f"{alert.since:%m-%d %H:%M}", [Text(_acknowledgement(alert))] if with_acks else []
+        table.add_row(state, alert.rule_id, Text(names + drill), *figures, since, *by, alert.id)
     return table
 
 
-def _acknowledgement(alert: Mapping[str, Any]) -> str:
-    at = alert["acknowledged_at"]
-    return "" if at is None else f"{at:%m-%d %H:%M} by {escape(alert['acknowledged_by'])}"
+def _acknowledgement(alert: ListedAlert) -> str:
+    at = alert.acknowledged_at
+    return "" if at is None else f"{at:%m-%d %H:%M} by {escape(alert.acknowledged_by or '')}"

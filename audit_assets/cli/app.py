@@ -9,6 +9,7 @@ from rich import markup
 from audit_assets.access.document import MarkersError
 from audit_assets.access.load import AccessFileError
 from audit_assets.alerting.delivery.silences import SilenceError
+from audit_assets.alerting.ledger.listing import AlertNotFoundError
 from audit_assets.alerting.ledger.tables import LedgerError
 from audit_assets.alerting.remediation.lifecycle import RemediationError
 from audit_assets.backtest.external_series import CountsError
@@ -83,6 +84,7 @@ _WRONG_USAGE = (
     CalendarError,
     RoutingError,
     SilenceError,
+    AlertNotFoundError,
     RemediationError,
     DefinitionError,
     AccessFileError,

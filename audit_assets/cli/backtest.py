@@ -1,23 +1,19 @@
 """`audit rules backtest`: how often rules would have fired, over published data or over counts from a file."""
 
 import csv
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-import polars as pl
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from audit_assets.alerting.inputs import replayed_facts
-from audit_assets.backtest.external_series import ExternalSeries, build_grids, read_counts
+from audit_assets.backtest.external_series import ExternalSeries, facts_of_counts, read_counts
 from audit_assets.backtest.plot import plot_page
-from audit_assets.backtest.replay import History, backtest_yaml
-from audit_assets.backtest.replay import backtest as run
+from audit_assets.backtest.replay import Backtested, History, Span, backtest_forms, backtest_yaml
 from audit_assets.cli.clock import now_utc
 from audit_assets.cli.output import FAILED, AsJson, counting, err, out, print_json
 from audit_assets.config.validation import did_you_mean
@@ -26,36 +22,12 @@ from audit_assets.ingest.windows import WindowError
 from audit_assets.private_files import users_umask
 from audit_assets.rules.business_clock import BusinessCalendar, read_calendar
 from audit_assets.rules.check_files import NO_RULE_FILES
-from audit_assets.rules.facts import add_time_facts
 from audit_assets.rules.load import RulesFolderError, load_rules
-from audit_assets.rules.model import Rule
 from audit_assets.settings import Settings, read_settings
 from audit_assets.text.sanitize import escape
 from audit_assets.warehouse.protocol import start_of
 
 _INSTANCES_SHOWN = 12  # the noisiest instances of each rule; --json prints all
-
-
-@dataclass(frozen=True)
-class _Backtested:
-    """A rule over history: the result of its own condition, and of the playbook's literal form if it has one."""
-
-    rule: Rule
-    ours: History
-    literal: History | None
-
-
-@dataclass(frozen=True)
-class _Span:
-    """The data to judge: facts up to `until`, episodes from `since` on (UTC). `width` is the step's width if it is not
-    the table's."""
-
-    facts: Mapping[str, pl.DataFrame]
-    until: datetime
-    since: datetime | None
-    width: timedelta | None
-    calendar: BusinessCalendar
-    data: str
 
 
 def backtest(
@@ -93,7 +65,10 @@ def backtest(
         missing = next(name for name in ids if name not in {rule.id for rule in selected})
         raise WindowError(f"{missing}: the data has no rows for this rule")
     with counting("rules", len(selected)) as advance:
-        tested = [_backtest_rule(rule, span, advance) for rule in selected]
+        tested: list[Backtested] = []
+        for rule in selected:
+            tested.append(backtest_forms(rule, span))
+            advance(1)
     if write_alerts is not None:
         if read is None:
             raise WindowError("--out needs --counts; --json prints the alerts of published data")
@@ -111,7 +86,7 @@ def backtest(
         raise typer.Exit(FAILED)
 
 
-def _print_tested(tested: list[_Backtested], span: _Span, with_blocks: bool) -> None:
+def _print_tested(tested: list[Backtested], span: Span, with_blocks: bool) -> None:
     judged = [each for each in tested if each.ours.days]
     if judged:
         out.print(_table(judged))
@@ -128,28 +103,15 @@ def _print_tested(tested: list[_Backtested], span: _Span, with_blocks: bool) -> 
         out.print(backtest_yaml(each.ours, each.literal, span.data, now_utc().date()), markup=False)
 
 
-def _backtest_rule(rule: Rule, span: _Span, advance: Any) -> _Backtested:
-    facts = span.facts[rule.watch]
-    ours = run(rule, facts, span.until, span.calendar, "fires_when", span.since, span.width)
-    literal = None
-    if rule.literal is not None:
-        literal = run(rule, facts, span.until, span.calendar, "literal", span.since, span.width)
-    advance(1)
-    return _Backtested(rule, ours, literal)
-
-
-def _published(settings: Settings, since: datetime | None, until: datetime) -> _Span:
+def _published(settings: Settings, since: datetime | None, until: datetime) -> Span:
     replayed = replayed_facts(settings, read_policy(settings.policy_file).lookback, now_utc())
-    return _Span(replayed.tables, min(until, replayed.as_of), since, None, replayed.calendar, "what is published")
+    return Span(replayed.tables, min(until, replayed.as_of), since, None, replayed.calendar, "what is published")
 
 
 def _from_counts(
     counts: ExternalSeries, path: Path, since: datetime | None, until: datetime, calendar: BusinessCalendar
-) -> _Span:
-    facts = add_time_facts(build_grids(counts), until, calendar, counts.width)
-    # Series from a file are not parts of a whole, so their total has no meaning.
-    del facts["ai_audit_total_grid"]
-    return _Span(facts, until, since, counts.width, calendar, path.name)
+) -> Span:
+    return Span(facts_of_counts(counts, until, calendar), until, since, counts.width, calendar, path.name)
 
 
 def _bounds(first: str | None, last: str | None, newest: datetime) -> tuple[datetime | None, datetime]:
@@ -165,7 +127,7 @@ def _day(text: str, option: str) -> date:
     raise WindowError(f"{option} {text}: not a day; write it as 2026-11-01")
 
 
-def _write_csv(path: Path, tested: list[_Backtested], counts: ExternalSeries) -> None:
+def _write_csv(path: Path, tested: list[Backtested], counts: ExternalSeries) -> None:
     alerts = sorted(
         (episode.latest.dimension("capability"), episode.opened_at - counts.width, each.rule.kind)
         for each in tested
@@ -179,7 +141,7 @@ def _write_csv(path: Path, tested: list[_Backtested], counts: ExternalSeries) ->
     err.print(f"{len(alerts)} alerts written to {path}")
 
 
-def _table(tested: list[_Backtested]) -> Table:
+def _table(tested: list[Backtested]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("rule")
     for heading in ("instances", "days", "alerts", "per week", "weekend", "longest", "literal per week"):
@@ -199,7 +161,7 @@ def _table(tested: list[_Backtested]) -> Table:
     return table
 
 
-def _by_instance(tested: list[_Backtested]) -> Table:
+def _by_instance(tested: list[Backtested]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title_justify="left")
     for heading in ("rule", "instance"):
         table.add_column(heading)
@@ -223,7 +185,7 @@ def _span_summary(span: timedelta) -> str:
     return "" if not minutes else f"{minutes / 60:,.1f} h" if minutes >= 60 else f"{minutes} min"
 
 
-def _figures(each: _Backtested) -> dict[str, Any]:
+def _figures(each: Backtested) -> dict[str, Any]:
     """A rule's figures and alerts for JSON. Times are ISO 8601 in UTC, spans are minutes."""
 
     def of(history: History) -> dict[str, Any]:

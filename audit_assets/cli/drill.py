@@ -1,72 +1,28 @@
-"""`audit simulate spike|drop|errors|silence|new-capability`: drills that make a check fail and recover."""
+"""`audit simulate spike|drop|errors|silence|new-capability` and `audit alerts drills`: run drills, list outcomes."""
 
-import math
-import os
 import secrets
 import sys
-import time
-from collections.abc import Collection, Generator
-from contextlib import contextmanager, nullcontext, redirect_stdout
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from pathlib import Path
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.table import Table
 from rich.text import Text
-from sqlalchemy import insert
 
-from audit_assets.alerting.delivery.outbox import CLOSING_ACTIONS, OPENING_ACTIONS, drill_deliveries
-from audit_assets.alerting.inputs import live_facts
-from audit_assets.alerting.ledger.tables import drills, open_ledger
-from audit_assets.alerting.notify.notification import DRILLS
+from audit_assets.alerting.delivery.standalone import deliver_due
+from audit_assets.alerting.ledger.tables import open_ledger
 from audit_assets.cli.clock import clock, now_utc
-from audit_assets.cli.deliver import deliver_due
 from audit_assets.cli.output import FAILED, AsJson, err, format_value, out, print_json
-from audit_assets.cli.pipeline_runner import BuildOutcome, prepare_instance, run_build, run_rules
 from audit_assets.cli.source import writable_source_url
-from audit_assets.drills.traffic import (
-    RULE_OF,
-    Drill,
-    DrillName,
-    add_history,
-    begin_anomaly,
-    end_anomaly,
-    remove,
-)
-from audit_assets.ingest.policy import read_policy
-from audit_assets.named_lock import acquire_lock, is_locked, read_holder
-from audit_assets.rules.business_clock import BusinessCalendar, business_minutes_between, read_calendar
-from audit_assets.rules.judge import judge
-from audit_assets.rules.load import load_rules
-from audit_assets.settings import Settings, read_settings
-from audit_assets.warehouse.factory import open_warehouse
-from audit_assets.warehouse.snapshot import publish
+from audit_assets.defs.runner import BuildOutcome, prepare_instance, run_build, run_rules
+from audit_assets.drills.outcomes import DrillOutcome, page_with, recorded_drills, span
+from audit_assets.drills.run import Pipeline, only_drill, quiet_since, run_drill
+from audit_assets.drills.traffic import RULE_OF, Drill, DrillName
+from audit_assets.rules.business_clock import read_calendar
+from audit_assets.settings import PROJECT_ROOT, Settings, read_settings
 
-_DROPPED = timedelta(hours=8)  # how long the calls of a drop have been missing: visible in every window of hours
-_SILENT = timedelta(minutes=150)  # of business time
-_DELIVERED_WITHIN_SECONDS = 60  # the lease time of a row that the sensor claimed
-
-
-@dataclass(frozen=True)
-class DrillOutcome:
-    """The result of a drill: whether its check failed and recovered, how long each took, and how many notifications
-    (messages or incidents) reported each. Times are UTC."""
-
-    drill: DrillName
-    rule: str
-    capability: str
-    began_at: datetime
-    detected_after_seconds: float | None
-    recovered_after_seconds: float | None
-    sent_when_opened: int
-    sent_when_resolved: int
-
-    @property
-    def passed(self) -> bool:
-        seen = self.detected_after_seconds is not None and self.recovered_after_seconds is not None
-        return seen and 0 < self.sent_when_opened == self.sent_when_resolved
-
+PAGE = PROJECT_ROOT / "docs" / "ai-audit-observability.md"
 
 WriteToSource = Annotated[bool, typer.Option("--write-to-source", help="Required if AI_AUDIT_SOURCE_URL is set.")]
 
@@ -100,152 +56,72 @@ def _drill(name: DrillName, write_to_source: bool, as_json: bool) -> None:
     settings = read_settings()
     url = writable_source_url(settings, write_to_source)
     prepare_instance(settings)
-    with only_drill(settings.home / "drill.lock", name):
+    with only_drill(settings.home / "drill.lock", name, _report):
         now = now_utc()
-        drill = Drill(name, secrets.token_hex(3), now, _quiet_since(name, now, read_calendar(settings.calendar_file)))
-        err.print(f"drill {drill.drill_id}: {name}, expects {RULE_OF[name]}; its rows are marked and will be deleted")
+        drill = Drill(name, secrets.token_hex(3), now, quiet_since(name, now, read_calendar(settings.calendar_file)))
+        _report(f"drill {drill.drill_id}: {name}, expects {RULE_OF[name]}; its rows are marked and will be deleted")
         with redirect_stdout(sys.stderr) if as_json else nullcontext():  # findings go to stderr, only JSON to stdout
-            outcome = _run_and_clean_up(settings, url, drill)
-        _record_outcome(settings, drill, outcome)
+            outcome = run_drill(settings, url, drill, make_pipeline(settings))
     if as_json:
-        print_json({**outcome.__dict__, "passed": outcome.passed})
+        print_json({**asdict(outcome), "passed": outcome.passed})
     else:
         _print(outcome)
     if not outcome.passed:
         raise typer.Exit(FAILED)
 
 
-@contextmanager
-def only_drill(lock: Path, name: DrillName) -> Generator[None]:
-    """Waits until no other drill runs in this home. Drills share an environment, so the calls of one drill would hide
-    the silence of another."""
-    if is_locked(lock):
-        holder = read_holder(lock) or {}
-        err.print(f"waiting for another drill to end: {holder.get('drill', 'starting')}", markup=False)
-    descriptor = acquire_lock(lock, {"drill": name}, timeout_seconds=math.inf)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+def make_pipeline(settings: Settings) -> Pipeline:
+    """The pipeline of this home at the command's clock, which reports failed runs on stderr."""
+    from audit_assets.definitions import build_definitions  # imports Dagster, which takes seconds
 
-
-def _run_and_clean_up(settings: Settings, url: str, drill: Drill) -> DrillOutcome:
-    try:
-        return _run(settings, url, drill)
-    finally:
-        remove(url, drill)
-        _build(settings, drill.first_day.date())
-        forget(settings, drill)
-        err.print("cleaned up: no row of the drill is left in the source or the warehouse")
-
-
-def _run(settings: Settings, url: str, drill: Drill) -> DrillOutcome:
-    if drill.name != "new-capability":
-        _register(settings, drill)
-        rows = add_history(url, drill)
-        err.print(f"{rows:,} ordinary rows over 28 days loaded as a baseline")
-        _build(settings, drill.first_day.date())
-    if _fires(settings, drill):
-        err.print(f"[yellow]{RULE_OF[drill.name]} already fires on the ordinary rows[/]")
-    began = now_utc()  # loading the history took time; the anomaly ends now
-    begin_anomaly(url, replace(drill, now=began))
-    _build(settings, (drill.now - _DROPPED).date())
-    detected = _seconds_since(began) if _fires(settings, drill) else None
-    opened = _deliver(settings, drill, OPENING_ACTIONS)
-    ended = now_utc()
-    end_anomaly(url, drill)
-    recover(settings, drill)
-    recovered = None if _fires(settings, drill) else _seconds_since(ended)
-    closed = _deliver(settings, drill, CLOSING_ACTIONS)
-    return DrillOutcome(
-        drill.name, RULE_OF[drill.name], drill.capability, drill.now, detected, recovered, len(opened), len(set(closed))
+    at, defs = clock(), build_definitions(settings)
+    return Pipeline(
+        build=lambda first: _report_failure(run_build(defs, first, at.today(), "days", at.fixed_at)),
+        judge=lambda: _report_failure(run_rules(defs, at.fixed_at)),
+        deliver=lambda: deliver_due(settings, err, at),
+        report=_report,
+        clock=at,
     )
 
 
-def recover(settings: Settings, drill: Drill) -> None:
-    """Syncs and judges after the anomaly has ended. A new capability is removed from the registry only after its rows
-    left the warehouse: otherwise a concurrent batch would register and announce it again."""
-    _build(settings, (drill.now - _DROPPED).date())
-    if drill.name == "new-capability":
-        forget(settings, drill)
-        _report(run_rules(settings, clock().fixed_at))
+def list_drills(
+    write: Annotated[
+        bool, typer.Option("--write", help=f"Write the latest outcome of each drill to docs/{PAGE.name}.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the outcomes of drills, newest first: how long until the check failed, and until it recovered."""
+    with open_ledger(read_settings().ledger_url) as ledger, ledger.transaction() as connection:
+        recorded = recorded_drills(connection)
+    if write:
+        PAGE.write_text(page_with(PAGE.read_text(), recorded))
+        err.print(f"written to docs/{PAGE.name}")
+    if as_json:
+        listed = [asdict(each) for each in recorded]
+        for figures in listed:
+            figures["told"] = figures.pop("notified")
+        print_json({"drills": listed})
+        return
+    if not recorded:
+        out.print("No drill has been recorded yet; run `audit simulate spike`.")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("began", "drill", "rule", "detected", "recovered", "notified", "outcome"):
+        table.add_column(heading)
+    for each in recorded:
+        outcome = "[green]passed[/]" if each.passed else "[bold red]failed[/]"
+        spans = (span(each.detected_after_seconds), span(each.recovered_after_seconds))
+        table.add_row(format_value(each.began_at), each.drill, each.rule_id, *spans, str(each.notified), outcome)
+    out.print(table)
 
 
-def _seconds_since(moment: datetime) -> float:
-    return (now_utc() - moment).total_seconds()
+def _report(line: str) -> None:
+    err.print(line, markup=False)
 
 
-def _deliver(settings: Settings, drill: Drill, actions: Collection[str]) -> list[str]:
-    """Sends the drill's due deliveries, concurrently with the sensor. Returns the targets of its sent deliveries that
-    have one of `actions`, whichever process sent them."""
-    until = time.monotonic() + _DELIVERED_WITHIN_SECONDS
-    while True:
-        deliver_due(settings, err)
-        with open_ledger(settings.ledger_url) as ledger, ledger.transaction() as connection:
-            rows = drill_deliveries(connection, RULE_OF[drill.name], drill.capability, drill.now)
-        if time.monotonic() > until or not any(row.status in ("pending", "inflight") for row in rows):
-            return [row.target for row in rows if row.status == "sent" and row.action in actions]
-        time.sleep(0.5)
-
-
-def _register(settings: Settings, drill: Drill) -> None:
-    """Registers the capability before its rows are written: a concurrent batch may read the newest rows first and
-    treat the capability as new."""
-    with open_warehouse(settings, read_policy(settings.policy_file).bigquery).maintenance(
-        "beginning a drill"
-    ) as session:
-        session.register_drill(drill.capability, drill.first_day, now_utc())
-
-
-def forget(settings: Settings, drill: Drill) -> None:
-    """Removes the drill's capability from the registry, which otherwise keeps every capability, and publishes it."""
-    warehouse = open_warehouse(settings, read_policy(settings.policy_file).bigquery)
-    with warehouse.maintenance("ending a drill") as session:
-        session.forget_drill(drill.capability)
-        publish(session, settings.snapshot_folder, now_utc(), only=("ai_audit_capabilities",))
-
-
-def _build(settings: Settings, first: date) -> None:
-    _report(run_build(settings, first, clock().today(), "days", clock().fixed_at))
-
-
-def _report(outcome: BuildOutcome) -> None:
+def _report_failure(outcome: BuildOutcome) -> None:
     if not outcome.succeeded:
         err.print(Text(outcome.failure or "the run failed", "red"))
-
-
-def _fires(settings: Settings, drill: Drill) -> bool:
-    """Whether the drill's rule has an open episode in the drill's environment, as its check in the UI shows."""
-    rule = load_rules(settings.rules_folder).rule(RULE_OF[drill.name])
-    if rule is None:
-        return False
-    facts = live_facts(settings, read_policy(settings.policy_file).lookback, now_utc())
-    result = judge(rule, facts.tables[rule.watch], facts.known_until_of(rule.watch), facts.calendar)
-    return any(
-        finding.environment == DRILLS and finding.dimension("capability") in ("", drill.capability)
-        for finding in result.findings
-    )
-
-
-def _quiet_since(name: DrillName, now: datetime, calendar: BusinessCalendar) -> datetime:
-    """When the calls end (UTC): long enough before `now` for the rule to fire, in hours or in business hours."""
-    since = now - _DROPPED
-    while name == "silence" and business_minutes_between(calendar, since, now) * 60 < _SILENT.total_seconds():
-        since -= timedelta(minutes=15)
-    return since
-
-
-def _record_outcome(settings: Settings, drill: Drill, outcome: DrillOutcome) -> None:
-    """Stores the outcome in the ledger, where routes that wait for a passed drill look it up."""
-    with open_ledger(settings.ledger_url) as ledger, ledger.transaction() as connection:
-        connection.execute(
-            insert(drills).values(
-                id=drill.drill_id, drill=outcome.drill, rule_id=outcome.rule, capability=outcome.capability,
-                began_at=outcome.began_at, detected_after_seconds=outcome.detected_after_seconds,
-                recovered_after_seconds=outcome.recovered_after_seconds, passed=outcome.passed,
-                told=outcome.sent_when_opened,
-            )
-        )  # fmt: skip
 
 
 def _print(outcome: DrillOutcome) -> None:

@@ -3,8 +3,7 @@
 import getpass
 import json
 import secrets
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
@@ -12,13 +11,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.channels.webhook import WebhookClient, display_address
+from audit_assets.alerting.ledger.listing import find_alert
 from audit_assets.alerting.ledger.tables import open_ledger
 from audit_assets.alerting.remediation import store
 from audit_assets.alerting.remediation.lifecycle import Remediation, RemediationError, next_step, request_body
-from audit_assets.cli.alerts import alert_row
 from audit_assets.cli.clock import clock, now_utc
 from audit_assets.cli.output import FAILED, AsJson, err, out, print_json
 from audit_assets.settings import Settings, read_settings
@@ -44,8 +42,8 @@ def plan(
 ) -> None:
     """Plan to disable the capability of an open alert, and show the request. Sends nothing."""
     settings, now = read_settings(), now_utc()
-    with _transaction(settings) as connection:
-        planned = store.plan(connection, alert_row(connection, alert).key, secrets.token_hex(6), by, reason, now)
+    with open_ledger(settings.ledger_url) as ledger, ledger.transaction() as connection:
+        planned = store.plan(connection, find_alert(connection, alert).id, secrets.token_hex(6), by, reason, now)
     _print_plan(planned, settings, now, as_json)
 
 
@@ -53,7 +51,7 @@ def plan(
 def approve(plan_id: PlanId, by: By, as_json: AsJson = False) -> None:
     """Approve another person's plan, within an hour. Sends nothing."""
     settings, now = read_settings(), now_utc()
-    with _transaction(settings) as connection:
+    with open_ledger(settings.ledger_url) as ledger, ledger.transaction() as connection:
         approved = store.approve(connection, plan_id, by, now)
     _print_plan(approved, settings, now, as_json)
 
@@ -68,7 +66,7 @@ def apply(
     """Send the request of an approved plan, once. If the response was lost, it may be sent again with the same
     idempotency key. Exits 1 if the request was not accepted, or may not have been."""
     settings, who = read_settings(), by or getpass.getuser()
-    with _transaction(settings) as connection:
+    with open_ledger(settings.ledger_url) as ledger, ledger.transaction() as connection:
         known = store.find(connection, plan_id)
         why_not_applicable = store.why_not_applicable(connection, known, who, now_utc())
     if dry_run:
@@ -93,7 +91,7 @@ def apply(
 def list_plans(as_json: AsJson = False) -> None:
     """List plans, newest first: who planned and approved them, and the outcome."""
     settings, now = read_settings(), now_utc()
-    with _transaction(settings) as connection:
+    with open_ledger(settings.ledger_url) as ledger, ledger.transaction() as connection:
         found = store.newest(connection, _LISTED)
     if as_json:
         print_json({"remediations": [{**asdict(plan), "state": plan.state(now)} for plan in found]})
@@ -101,12 +99,6 @@ def list_plans(as_json: AsJson = False) -> None:
         out.print(_table(found, now))
     else:
         out.print("No remediation has been planned yet; `audit remediate plan ALERT_ID` plans one for an open alert.")
-
-
-@contextmanager
-def _transaction(settings: Settings) -> Generator[Connection]:
-    with open_ledger(settings.ledger_url) as ledger, ledger.transaction() as connection:
-        yield connection
 
 
 def _client(settings: Settings) -> WebhookClient:

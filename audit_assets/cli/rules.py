@@ -118,7 +118,7 @@ def explain(rule_id: Annotated[str, typer.Argument(metavar="ID", help="A rule.")
     now = now_utc()
     facts = live_facts(settings, read_policy(settings.policy_file).lookback, now)
     if rule.watch in DAGSTER_TABLES:
-        from audit_assets.cli.pipeline_runner import with_pipeline_facts  # imports Dagster, which takes seconds
+        from audit_assets.defs.runner import with_pipeline_facts  # imports Dagster, which takes seconds
 
         facts = with_pipeline_facts(settings, facts, now)
     if rule.watch not in facts.tables:

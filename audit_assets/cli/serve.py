@@ -1,6 +1,5 @@
 """`audit build`, `audit demo`, `audit dev`: the pipeline through Dagster, and its UI."""
 
-import compileall
 import os
 import sys
 import time
@@ -11,23 +10,21 @@ from urllib.parse import urlsplit
 
 import typer
 from rich.rule import Rule
+from rich.table import Table
 from rich.text import Text
 
+from audit_assets.alerting.delivery.standalone import deliver_due
 from audit_assets.cli.clock import clock, now_utc
 from audit_assets.cli.dashboards import dashboards_port, need_port
-from audit_assets.cli.deliver import deliver_due
-from audit_assets.cli.output import FAILED, AsJson, err, out, print_json
-from audit_assets.cli.pipeline_runner import BuildOutcome, prepare_instance, run_build
-from audit_assets.cli.reconcile_report import reconcile
+from audit_assets.cli.output import FAILED, AsJson, err, format_value, out, print_json
 from audit_assets.cli.source import make_traffic, start_source
+from audit_assets.defs.runner import BuildOutcome, prepare_instance, run_build
 from audit_assets.demo.home_lock import serving_lock
-from audit_assets.demo.process_guard import ProcessGuard
-from audit_assets.demo.services import make_services, write_states
-from audit_assets.demo.supervisor import Supervisor
+from audit_assets.demo.services import make_services, run_services
+from audit_assets.ingest.gaps import Reconciliation, reconcile
 from audit_assets.ingest.policy import read_policy
 from audit_assets.ingest.windows import WindowError
-from audit_assets.private_files import users_umask
-from audit_assets.settings import DASHBOARDS_PORT, PROJECT_ROOT, Settings, read_settings
+from audit_assets.settings import DASHBOARDS_PORT, Settings, read_settings
 from audit_assets.warehouse.builds import count_rows, were_loaded
 from audit_assets.warehouse.factory import open_warehouse
 from audit_assets.warehouse.protocol import Mode
@@ -55,7 +52,7 @@ def build(
         raise WindowError(f"--from {days[0]} --to {days[1]}: give two days in order, from {earliest} to {today} (UTC)")
     prepare_instance(settings)
     with redirect_stdout(sys.stderr) if as_json else nullcontext():  # findings go to stderr, only JSON to stdout
-        outcome = run_build(settings, *days, mode=None if models_only else "days", fixed_now=clock().fixed_at)
+        outcome = _run(settings, *days, mode=None if models_only else "days")
     if not outcome.succeeded:
         _report(outcome, None, as_json)
         raise typer.Exit(FAILED)
@@ -94,6 +91,12 @@ def demo(
         _serve(settings, lock, with_traffic=settings.configured_source_url is None)
 
 
+def _run(settings: Settings, first: date, last: date, mode: Mode | None) -> BuildOutcome:
+    from audit_assets.definitions import build_definitions  # imports Dagster, which takes seconds
+
+    return run_build(build_definitions(settings), first, last, mode, clock().fixed_at)
+
+
 def _run_demo(settings: Settings, days: int, rows_per_day: int, seed: int) -> None:
     """Generates traffic and runs it through the pipeline. Raises typer.Exit if the run fails or the counts differ."""
     begun = time.monotonic()
@@ -109,14 +112,16 @@ def _run_demo(settings: Settings, days: int, rows_per_day: int, seed: int) -> No
     # Regenerated traffic starts further back than the look-back of a delta, so its days are read again.
     again = own and read_manifest(settings.snapshot_folder) is not None
     mode: Mode = "days" if again else "delta"
-    outcome = run_build(settings, today - timedelta(days=days - 1), today, mode, clock().fixed_at)
+    outcome = _run(settings, today - timedelta(days=days - 1), today, mode)
     _step("Notifications")
-    deliver_due(settings, out)
+    deliver_due(settings, out, clock())
     _step("Reconciliation")
-    report = reconcile(settings, outcome, clock().fixed_at)
-    out.print(report.table())
+    policy = read_policy(settings.policy_file)
+    warehouse = open_warehouse(settings, policy.bigquery)
+    counts = reconcile(settings.source_url, policy, warehouse, settings.snapshot_folder, clock().fixed_at)
+    out.print(_reconciliation_table(counts, outcome))
     err.print(f"  {time.monotonic() - begun:.0f} s")
-    if not (outcome.succeeded and report.agrees):
+    if not (outcome.succeeded and counts.agrees):
         raise typer.Exit(FAILED)
 
 
@@ -143,23 +148,9 @@ def _serve(settings: Settings, lock: int, with_traffic: bool) -> None:
     dashboards = dashboards_port(settings)
     need_port(host, port, "AI_AUDIT_DAGSTER_URL")
     need_port(host, dashboards, "AI_AUDIT_DASHBOARD_URL")
-    # Each run is a new process. Compiling here saves each of them the compilation of the package.
-    with users_umask():
-        compileall.compile_dir(PROJECT_ROOT / "audit_assets", quiet=2)
     out.print(f"Dagster: http://localhost:{port}  (Ctrl-C stops everything)")
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore::UserWarning:sqlglot.tokens"}
-    state = settings.home / "serving.json"
-    supervisor = Supervisor(
-        make_services(settings, port, dashboards, with_traffic),
-        # If this process is killed, the lock is held until all services have ended.
-        ProcessGuard(pass_fds=[lock]),
-        PROJECT_ROOT,
-        environment,
-        lambda line: err.print(Text(f"{now_utc():%H:%M:%S} {line}")),
-        lambda states: write_states(state, states, now_utc()),
-    )
-    supervisor.run()
-    state.unlink(missing_ok=True)
+    services = make_services(settings, port, dashboards, with_traffic)
+    run_services(settings, services, lock, clock(), lambda line: err.print(Text(f"{now_utc():%H:%M:%S} {line}")))
 
 
 def _report(outcome: BuildOutcome, rows: int | None, as_json: bool) -> None:
@@ -182,6 +173,24 @@ def _report(outcome: BuildOutcome, rows: int | None, as_json: bool) -> None:
             out.print(f"{len(outcome.not_checked)} had no data to check: {', '.join(sorted(outcome.not_checked))}")
         if outcome.failure:
             err.print(Text(outcome.failure))
+
+
+def _reconciliation_table(counts: Reconciliation, outcome: BuildOutcome) -> Table:
+    failing, unchecked = (
+        ", ".join(sorted(name.split(":")[-1] for name in names)) for names in (outcome.failing, outcome.not_checked)
+    )
+    differ = "no rows to compare" if counts.compared_nothing else "the counts do not agree"
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    table.add_row("rows at the source", format_value(counts.source_rows))
+    table.add_row("loaded", format_value(counts.loaded_rows))
+    table.add_row("rejected, with a reason", format_value(counts.rejected_rows))
+    table.add_row("counted by ai_audit_daily", format_value(counts.daily_rows))
+    table.add_row("days (UTC)", format_value(counts.days))
+    table.add_row("", "the counts agree" if counts.agrees else f"[bold red]{differ}[/]: see `audit gaps`")
+    table.add_row("asset checks", f"{len(outcome.checks)}, {len(outcome.failing)} failing: {failing or 'none'}")
+    if unchecked:
+        table.add_row("", f"{len(outcome.not_checked)} had no data to check: {unchecked}")
+    return table
 
 
 def _step(title: str) -> None:

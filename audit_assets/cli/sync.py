@@ -21,7 +21,7 @@ from audit_assets.ingest.sync import sync
 from audit_assets.ingest.windows import Request, WindowError, first_readable_day
 from audit_assets.settings import Destination, read_settings
 from audit_assets.warehouse.attempts import track_attempt
-from audit_assets.warehouse.builds import FACTS_SYNCED_AT
+from audit_assets.warehouse.builds import facts_synced_at, newest_successful_sync
 from audit_assets.warehouse.factory import open_warehouse
 from audit_assets.warehouse.protocol import DayWindow, Load, start_of
 from audit_assets.warehouse.snapshot import SnapshotError
@@ -120,27 +120,21 @@ def status(as_json: AsJson = False) -> None:
     settings = read_settings()
     warehouse = open_warehouse(settings, read_policy(settings.policy_file).bigquery, timeout_seconds=60)
     with warehouse.maintenance("audit sync status") as session:
-        found = session.fetch(
-            """select last_synced_at, source_max_created_at, watermark, records_synced, sync_duration_ms, mode
-            from analytics.ai_audit_sync_state where status = 'succeeded'
-            order by last_synced_at desc, sync_id limit 1"""
-        )
-        ((facts_synced_at,),) = session.fetch(FACTS_SYNCED_AT)
-    if not found:
+        newest, facts_at = newest_successful_sync(session), facts_synced_at(session)
+    if newest is None:
         raise SnapshotError("no sync has succeeded yet: run `audit sync`, or `make dev` for the continuous sync")
-    last_synced_at, source_max, watermark, records, duration, mode = found[0]
     now = now_utc()
     figures = {
-        "last_synced_at": last_synced_at,
-        "source_max_created_at": source_max,
-        "lag_seconds": lag_seconds(source_max, watermark, last_synced_at),
-        "seconds_since_last_sync": round((now - last_synced_at).total_seconds(), 1),
-        "facts_last_synced_at": facts_synced_at,
-        "facts_age_seconds": round((now - facts_synced_at).total_seconds(), 1) if facts_synced_at else None,
-        "records_synced": records,
-        "sync_duration_ms": duration,
-        "watermark": watermark,
-        "mode": mode,
+        "last_synced_at": newest.last_synced_at,
+        "source_max_created_at": newest.source_max_created_at,
+        "lag_seconds": lag_seconds(newest.source_max_created_at, newest.watermark, newest.last_synced_at),
+        "seconds_since_last_sync": round((now - newest.last_synced_at).total_seconds(), 1),
+        "facts_last_synced_at": facts_at,
+        "facts_age_seconds": round((now - facts_at).total_seconds(), 1) if facts_at else None,
+        "records_synced": newest.records_synced,
+        "sync_duration_ms": newest.sync_duration_ms,
+        "watermark": newest.watermark,
+        "mode": newest.mode,
     }
     if as_json:
         print_json(figures)

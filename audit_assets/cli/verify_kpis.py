@@ -1,12 +1,7 @@
 """`audit verify-kpis`: compare each tile with its reconciliation query over raw rows."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date, datetime
-from itertools import groupby
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -17,44 +12,23 @@ from audit_assets.cli.clock import now_utc
 from audit_assets.cli.output import FAILED, AsJson, counting, err, out, print_json
 from audit_assets.config.validation import did_you_mean
 from audit_assets.dashboards.definition.load import load_definition
-from audit_assets.dashboards.query.reader import Reader, SnapshotReader
-from audit_assets.dashboards.query.scope import DAY
-from audit_assets.dashboards.server.serving import make_reader
 from audit_assets.dashboards.verify.comparison import (
     Comparison,
+    TileResult,
     cases,
     count_calls,
     days_to_compare,
+    group_by_tile,
+    open_readers,
     scopes_to_check,
     verify,
 )
 from audit_assets.dashboards.verify.reconciliation_queries import load_reconciliation_queries
 from audit_assets.ingest.policy import read_policy
 from audit_assets.ingest.windows import WindowError
-from audit_assets.settings import Settings, read_settings
-from audit_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
-from audit_assets.warehouse.snapshot import publish
+from audit_assets.settings import read_settings
 
 _DAY = "%Y-%m-%d"
-
-# The most days that a tile reads before its range: the trailing 14 days, and the 14 days before them.
-_LOOKBACK_DAYS = 28
-_MAX_ROWS = 5_000_000
-
-
-@dataclass(frozen=True)
-class TileResult:
-    """The result for a tile or a mart over all scopes. `agrees` is None if no scope could be compared."""
-
-    id: str
-    title: str
-    agrees: bool | None
-    checks: tuple[Comparison, ...]
-
-    @property
-    def displayed(self) -> Comparison:
-        """The scope to show: the first that differs, else the first."""
-        return next((check for check in self.checks if check.agrees is False), self.checks[0])
 
 
 def verify_kpis(
@@ -77,7 +51,7 @@ def verify_kpis(
     only = _validate_ids(tiles or [], [case.id for case in cases(definition, reconciliation)])
     days = _days(first, last, now.date())
     found: list[Comparison] = []
-    with _readers(settings, now, days) as (reader, raw):
+    with open_readers(settings, now, days) as (reader, raw):
         calls = count_calls(reconciliation, raw, now, days)
         if not calls:
             _report_nothing(now, days, as_json)
@@ -86,7 +60,7 @@ def verify_kpis(
             for compared in verify(definition, reconciliation, reader, scopes, only, raw):
                 found.append(compared)
                 advance(1)
-    results = _group_by_tile(found)
+    results = group_by_tile(found)
     differing = [result for result in results if result.agrees is False]
     missing = [result for result in results if result.agrees is None]
     if as_json:
@@ -117,44 +91,6 @@ def _report_nothing(now: datetime, days: tuple[date, date] | None, as_json: bool
         reason = f"nothing was compared: the snapshot has no call from {first} to {last} (UTC)"
         out.print(f"{reason}; run `audit build`, or give other days with --from and --to", soft_wrap=True)
     raise typer.Exit(FAILED)
-
-
-@contextmanager
-def _readers(settings: Settings, now: datetime, days: tuple[date, date] | None) -> Generator[tuple[Reader, Reader]]:
-    """Yields the reader of the pages, and the reader of raw rows for the reconciliation queries. With DuckDB, both read
-    the snapshot. With BigQuery, raw rows are copied to a local snapshot, so that another engine than the one that built
-    the marts counts them; batches wait meanwhile. Raises WindowError if there are too many rows to copy."""
-    if settings.engine == "duckdb":
-        reader = SnapshotReader(settings.snapshot_folder)
-        yield reader, reader
-        return
-    warehouse = BigQueryWarehouse(settings, read_policy(settings.policy_file).bigquery)
-    first, last = days_to_compare(days, now)
-    first -= _LOOKBACK_DAYS * DAY
-    with (
-        warehouse.maintenance_of_all_tables("audit verify-kpis") as session,
-        TemporaryDirectory(prefix="audit-proofs-") as folder,
-    ):
-        ((rows,),) = session.fetch(
-            "select coalesce(sum(interaction_count), 0) from analytics.ai_audit_daily"
-            f" where date between date '{first.isoformat()}' and date '{last.isoformat()}'"
-        )
-        if rows > _MAX_ROWS:
-            raise WindowError(
-                f"{rows:,} interactions from {first} on would have to be copied, at most {_MAX_ROWS:,} are allowed: "
-                "give fewer days with --from and --to"
-            )
-        publish(session, Path(folder), now, days=(first, last))
-        yield make_reader(settings), SnapshotReader(Path(folder))
-
-
-def _group_by_tile(found: list[Comparison]) -> tuple[TileResult, ...]:
-    results: list[TileResult] = []
-    for name, group in groupby(found, key=lambda compared: compared.id):
-        checks = tuple(group)
-        agreed = [check.agrees for check in checks if check.agrees is not None]
-        results.append(TileResult(name, checks[0].title, all(agreed) if agreed else None, checks))
-    return tuple(results)
 
 
 def _figures(results: tuple[TileResult, ...], now: datetime, compared_rows: int) -> dict[str, Any]:

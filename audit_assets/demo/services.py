@@ -3,28 +3,38 @@ traffic."""
 
 from __future__ import annotations
 
+import compileall
 import json
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psutil
 import requests
 import yaml
 
+from audit_assets.alerting.delivery.watchdog import Problem
+from audit_assets.clock import Clock
+from audit_assets.demo.home_lock import is_served
 from audit_assets.demo.postgres_files import write_private
-from audit_assets.demo.supervisor import Service, ServiceState
-from audit_assets.settings import Settings
+from audit_assets.demo.process_guard import ProcessGuard
+from audit_assets.demo.supervisor import Service, ServiceState, Supervisor
+from audit_assets.private_files import users_umask
+from audit_assets.settings import PROJECT_ROOT, Settings
 
 HOST = "127.0.0.1"
 CODE_SERVER = "code server"
 LOCATION = "audit_assets"
 
+_STATES = "serving.json"  # below the home
+
 _LONGEST_SOCKET_PATH = 100
+_UNHEALTHY_AFTER = timedelta(minutes=4)  # on a busy machine, a service takes minutes from its start to its first answer
 _ANSWERS_WITHIN_S = 10
 _HEARTBEAT_WITHIN_S = 45.0  # each daemon sends a heartbeat every 30 s
 _HEARTBEATS = "{ instance { daemonHealth { allDaemonStatuses { lastHeartbeatTime } } } }"
@@ -73,6 +83,28 @@ def make_services(settings: Settings, dagster_port: int, dashboards_port: int, w
         traffic = [*python, "audit_assets.cli", "simulate", "traffic", "--live", "--rate", "0.5"]
         services.append(Service("live traffic", traffic, is_essential=False))
     return services
+
+
+def run_services(
+    settings: Settings, services: Sequence[Service], lock: int, clock: Clock, report: Callable[[str], None]
+) -> None:
+    """Runs the services until SIGINT or SIGTERM, then stops all of them. `lock` is the descriptor of the home's lock:
+    if this process is killed, the lock is held until all services have ended. Raises ServiceLostError."""
+    # Each run is a new process. Compiling here saves each of them the compilation of the package.
+    with users_umask():
+        compileall.compile_dir(PROJECT_ROOT / "audit_assets", quiet=2)
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore::UserWarning:sqlglot.tokens"}
+    path = settings.home / _STATES
+    supervisor = Supervisor(
+        services,
+        ProcessGuard(pass_fds=[lock]),
+        PROJECT_ROOT,
+        environment,
+        report,
+        lambda states: write_states(path, states, clock()),
+    )
+    supervisor.run()
+    path.unlink(missing_ok=True)
 
 
 def _socket(settings: Settings) -> Path:
@@ -168,3 +200,22 @@ def read_states(path: Path) -> tuple[ServedService, ...] | None:
         )
         for state in written
     )
+
+
+def serving_problems(home: Path, now: datetime) -> list[Problem]:
+    """The problems of `audit dev` over `home` on this machine: it was killed, or it cannot keep a service running."""
+    services = read_states(home / _STATES)
+    if services is None:
+        return []
+    if not is_served(home):
+        failed = [f"{service.name}: {service.problem}" for service in services if service.problem]
+        details = f" ({'; '.join(failed)})" if failed else ""
+        return [Problem("serving", f"`audit dev` ended unexpectedly: start it again{details}")]
+    return [
+        Problem(
+            service.name,
+            f"{service.name} of `audit dev` has been unhealthy since {service.since:%H:%M} UTC: {service.problem}",
+        )
+        for service in services
+        if service.since is not None and now - service.since > _UNHEALTHY_AFTER
+    ]

@@ -1,12 +1,17 @@
-"""Compares source and warehouse: counts rows per UTC hour and day in both and reports the differences."""
+"""Compares source and warehouse: counts rows per UTC hour and day in both and reports the differences; counts the rows
+of a whole reconciliation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from pathlib import Path
 
 from audit_assets.ingest.policy import SyncPolicy
 from audit_assets.ingest.source import open_source
-from audit_assets.warehouse.protocol import HourDigest, LoadedCounts, Warehouse
+from audit_assets.warehouse.builds import count_rows
+from audit_assets.warehouse.protocol import HourDigest, LoadedCounts, Warehouse, start_of
+from audit_assets.warehouse.schema import SCHEMA
+from audit_assets.warehouse.snapshot import open_snapshot
 
 
 @dataclass(frozen=True)
@@ -126,3 +131,50 @@ _ONLY_SUMS = (
     "the source's times are text or have no time zone, so its days and hours cannot be counted there: only the totals "
     "over all time are compared"
 )
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """Rows at the source, loaded, rejected, and counted by the daily mart.
+
+    `closed` is whether source and warehouse hold the same rows up to the watermark. Rows after it are not missing.
+    """
+
+    source_rows: int
+    loaded_rows: int
+    rejected_rows: int
+    daily_rows: int
+    days: int
+    closed: bool
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every source row is loaded or rejected, and the daily mart counts each loaded row once. False if
+        there are no rows at all."""
+        return not self.compared_nothing and self.closed and self.loaded_rows == self.daily_rows
+
+    @property
+    def compared_nothing(self) -> bool:
+        return self.source_rows + self.loaded_rows + self.rejected_rows + self.daily_rows == 0
+
+
+def reconcile(
+    url: str, policy: SyncPolicy, warehouse: Warehouse, snapshot_folder: Path, source_now: datetime | None = None
+) -> Reconciliation:
+    """Counts the rows of source, warehouse and published daily mart. `source_now` (UTC) replaces the source's clock.
+    Raises SourceError, WarehouseError, and SnapshotError if nothing has been published."""
+    gaps = read_gaps(url, policy, warehouse, start_of(policy.first_day), source_now=source_now)
+    with warehouse.maintenance("counting") as session:
+        loaded = count_rows(session)
+    with open_source(url, policy) as source:
+        at_source = source.count()
+    with open_snapshot(snapshot_folder) as connection:
+        counted = connection.execute(
+            f"""select
+                (select coalesce(sum(row_count), 0)::bigint from {SCHEMA}.ai_audit_rejects),
+                (select coalesce(sum(interaction_count), 0)::bigint from {SCHEMA}.ai_audit_daily),
+                (select count(distinct date) from {SCHEMA}.ai_audit_daily)"""
+        ).fetchone()
+    assert counted is not None
+    rejected, daily, days = counted
+    return Reconciliation(at_source, loaded, rejected, daily, days, gaps.is_empty)

@@ -42,6 +42,34 @@ def newest_sync(maintenance: MaintenanceSession) -> str | None:
     return found[0][0] if found else None
 
 
+@dataclass(frozen=True)
+class NewestSync:
+    """The newest sync that succeeded, and what it read. Times are UTC."""
+
+    last_synced_at: datetime
+    source_max_created_at: datetime | None
+    watermark: datetime | None
+    records_synced: int
+    sync_duration_ms: int
+    mode: str
+
+
+def newest_successful_sync(maintenance: MaintenanceSession) -> NewestSync | None:
+    """The newest sync that succeeded, of any mode; None before the first."""
+    found = maintenance.fetch(
+        f"""select last_synced_at, source_max_created_at, watermark, records_synced, sync_duration_ms, mode
+        from {SCHEMA}.ai_audit_sync_state where status = 'succeeded'
+        order by last_synced_at desc, sync_id limit 1"""
+    )
+    return NewestSync(*found[0]) if found else None
+
+
+def facts_synced_at(maintenance: MaintenanceSession) -> datetime | None:
+    """The end (UTC) of the newest sync whose rows are in every model; None before the first."""
+    ((synced_at,),) = maintenance.fetch(FACTS_SYNCED_AT)
+    return synced_at
+
+
 def count_rows(maintenance: MaintenanceSession, first: date | None = None, last: date | None = None) -> int:
     """The number of raw rows of the UTC days from `first` to `last`; of all days without them."""
     start = first or date(1900, 1, 1)  # BigQuery refuses a query without a bound on created_at

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, update
 
+from audit_assets.access.document import MarkersError
 from audit_assets.alerting.ledger.tables import alerts, drills, open_ledger
-from audit_assets.cli.drill_record import page_with
-from audit_assets.ingest.windows import WindowError
+from audit_assets.drills.outcomes import page_with, recorded_drills
 from audit_assets_tests.alerting.conftest import API_TOKEN, CHANNELS, ROUTING_KEY, TOKEN
 from audit_assets_tests.alerting.ledger_factories import QUARTER, Book, episode, later, rule_result
 from audit_assets_tests.cli.running import Audit, error_line
@@ -182,7 +182,7 @@ def test_drills_are_listed_and_the_last_of_each_is_written_into_the_page(audit: 
             row = {"id": name, "drill": "spike", "rule_id": "volume_spike", "capability": f"drill-{name}"}
             spans = {"detected_after_seconds": detected, "recovered_after_seconds": recovered}
             connection.execute(insert(drills).values(**row, **spans, told=2, began_at=began, passed=passed))
-        known = connection.execute(select(drills)).all()
+        known = recorded_drills(connection)
     assert [one["passed"] for one in audit("alerts", "drills", "--json").figures["drills"]] == [True, False]
     page = page_with("before\n<!-- drills -->\nwhat was there\n<!-- /drills -->\nafter\n", known)
     assert page.startswith("before\n<!-- drills -->\n| drill | date (UTC)")
@@ -191,7 +191,7 @@ def test_drills_are_listed_and_the_last_of_each_is_written_into_the_page(audit: 
         f"| spike | 2026-11-24 13:00 | `volume_spike` | 11 s | 10 s | 2 | passed | {link} |\n<!-- /drills -->" in page
     )
     assert "what was there" not in page
-    with pytest.raises(WindowError, match="lacks the markers"):
+    with pytest.raises(MarkersError, match="lacks the markers"):
         page_with("nothing", known)
 
 

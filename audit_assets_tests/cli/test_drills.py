@@ -16,8 +16,9 @@ from sqlalchemy import select
 
 from audit_assets.alerting.ledger import tables
 from audit_assets.alerting.ledger.tables import open_ledger
-from audit_assets.cli import drill as commands
+from audit_assets.cli.drill import make_pipeline
 from audit_assets.clock import Clock
+from audit_assets.drills import run as drills
 from audit_assets.drills.traffic import Drill, begin_anomaly, end_anomaly
 from audit_assets_tests.environments import NOW, Home
 
@@ -34,7 +35,7 @@ def test_a_new_capability_is_announced_once_though_a_batch_runs_while_the_drill_
 ):
     assert home.source_url is not None
     drill = Drill("new-capability", "ab12cd", NOW, NOW)
-    forget = commands.forget
+    forget = drills.forget
     at_once = click.Context(click.Command("drill"), obj=Clock(NOW + timedelta(minutes=5)))
 
     def forget_and_then_a_batch(*arguments: Any) -> None:
@@ -44,9 +45,9 @@ def test_a_new_capability_is_announced_once_though_a_batch_runs_while_the_drill_
     begin_anomaly(home.source_url, drill)
     batch(home, 1)
     end_anomaly(home.source_url, drill)
-    monkeypatch.setattr(commands, "forget", forget_and_then_a_batch)
+    monkeypatch.setattr(drills, "forget", forget_and_then_a_batch)
     with at_once.scope():
-        commands.recover(home.settings(), drill)
+        drills.recover(home.settings(), drill, make_pipeline(home.settings()))
 
     assert home.query_snapshot("select count(*) from analytics.ai_audit_capabilities where environment = 'sim'") == [
         (0,)
@@ -63,16 +64,18 @@ def test_a_new_capability_is_announced_once_though_a_batch_runs_while_the_drill_
 
 def test_a_drill_waits_for_another_one_of_the_home(tmp_path: Path):
     begun = threading.Event()
+    waits: list[str] = []
 
     def second() -> None:
-        with commands.only_drill(tmp_path / "drill.lock", "silence"):
+        with drills.only_drill(tmp_path / "drill.lock", "silence", waits.append):
             begun.set()
 
     waiting = threading.Thread(target=second)
-    with commands.only_drill(tmp_path / "drill.lock", "spike"):
+    with drills.only_drill(tmp_path / "drill.lock", "spike", waits.append):
         waiting.start()
         assert not begun.wait(0.3)
     waiting.join(10)
     assert begun.is_set()
+    assert waits == ["waiting for another drill to end: spike"]
     with (tmp_path / "drill.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from audit_assets.cli.pipeline_runner import BuildOutcome
+from audit_assets.defs.runner import BuildOutcome
 from audit_assets_tests.cli.running import Audit
 from audit_assets_tests.environments import Home
 

@@ -28,8 +28,8 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 from dagster._core.test_utils import instance_for_test
 from dagster._daemon.auto_run_reexecution.auto_run_reexecution import should_retry
 
-from audit_assets.cli.pipeline_runner import DAGSTER_YAML
 from audit_assets.defs.liveness import RETRIES
+from audit_assets.defs.runner import DAGSTER_YAML
 from audit_assets.rules.judge import judge
 from audit_assets.rules.model import RuleSet
 from audit_assets_tests.alerting.conftest import sqlite_book

@@ -10,7 +10,7 @@ from dagster import AssetCheckSeverity, DagsterEventType, DagsterInstance
 from sqlalchemy import and_, func, select
 
 from audit_assets.alerting.ledger.tables import alerts, deliveries, open_ledger
-from audit_assets.cli.pipeline_runner import prepare_instance, run_build
+from audit_assets.defs.runner import prepare_instance
 from audit_assets.demo.population import SILENT
 from audit_assets.rules.load import load_rules
 from audit_assets.warehouse.duckdb.maintenance import DuckDBMaintenance
@@ -259,7 +259,7 @@ def test_models_are_rebuilt_without_reading_the_source(home: Home, instance: Dag
     with warehouse(home).connection("a test") as connection:
         connection.execute(f"delete from analytics.ai_audit_daily where date = date '{day}'")
     home.execute("alter table ai_audit_logs rename to moved")
-    outcome = run_build(home.settings(), day, day, None)
+    outcome = home.build(day, day, None)
     assert outcome.succeeded, outcome.failure
     assert {asset for asset, _ in materialized(instance, outcome.run_id)} >= {"ai_audit_daily", "published_snapshot"}
     assert "ai_audit_logs" not in {asset for asset, _ in materialized(instance, outcome.run_id)}

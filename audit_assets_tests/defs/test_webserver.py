@@ -18,7 +18,7 @@ import pytest
 import websockets
 from websockets.sync.client import connect
 
-from audit_assets.cli.pipeline_runner import DAGSTER_YAML
+from audit_assets.defs.runner import DAGSTER_YAML
 from audit_assets.demo.server_process import free_port
 from audit_assets.settings import PROJECT_ROOT
 from tools.leftover_processes import mark

@@ -7,9 +7,9 @@ import os
 import sys
 from datetime import datetime
 
-import audit_assets.definitions  # noqa: F401 - imported before the test can kill the process
-from audit_assets.cli.pipeline_runner import prepare_instance, run_build
+from audit_assets.definitions import build_definitions
 from audit_assets.defs import dbt_events, publishing
+from audit_assets.defs.runner import prepare_instance, run_build
 from audit_assets.settings import read_settings
 
 # The first function of the project in each phase.
@@ -24,7 +24,7 @@ def run_once(now: datetime) -> None:
         _announce(module, name, phase)
     settings = read_settings()
     prepare_instance(settings)
-    outcome = run_build(settings, now.date(), now.date(), "delta", now)
+    outcome = run_build(build_definitions(settings), now.date(), now.date(), "delta", now)
     print("succeeded" if outcome.succeeded else f"failed {outcome.failure}", flush=True)
 
 

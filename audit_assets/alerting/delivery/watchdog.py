@@ -1,15 +1,19 @@
 """Checks of the alerting system from outside: rules that are not evaluated, or only on old facts, a deliverer that
 stopped, messages that are not sent. Run from cron or systemd, it needs neither Dagster nor the warehouse."""
 
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
+from audit_assets.alerting.channels.pagerduty import PagerDutyClient
 from audit_assets.alerting.ledger.store import CLOCKS_DIFFER, last_evaluated_at
-from audit_assets.alerting.ledger.tables import deliveries, evaluations, heartbeats, targets
+from audit_assets.alerting.ledger.tables import LedgerError, deliveries, evaluations, heartbeats, open_ledger, targets
 from audit_assets.alerting.notify.formatting import counted, duration
+from audit_assets.settings import Settings
 from audit_assets.text.sanitize import escape
 
 GRACE_PERIOD = timedelta(minutes=8)  # a cron job every minute or two then reports within ten minutes
@@ -95,3 +99,49 @@ def _dead_messages(connection: Connection, now: datetime) -> list[Problem]:
         return []
     detail = f"{counted(number, 'message')} given up in the last 24 hours: `audit alerts retry` sends them again"
     return [Problem("given up", detail)]
+
+
+def ledger_problems(ledger_url: str, now: datetime) -> list[Problem]:
+    """The problems that the ledger shows at `now` (UTC). A ledger that cannot be read is a problem, not an error."""
+    try:
+        with open_ledger(ledger_url) as ledger, ledger.transaction() as connection:
+            return find_problems(connection, now)
+    except LedgerError as error:
+        return [Problem("ledger", str(error))]
+
+
+def notify_pagerduty(settings: Settings, problems: Sequence[Problem]) -> str | None:
+    """Opens one incident with the first problem and resolves it after the last, if a routing key is set. A file records
+    that it is open. Returns why PagerDuty was not notified, if it was not."""
+    if settings.watchdog_routing_key is None:
+        return None
+    is_open = settings.home / "watchdog.open"
+    key = f"ai-audit/{settings.environment}/watchdog"
+    if problems:
+        event = {
+            "event_action": "trigger",
+            "dedup_key": key,
+            "payload": {
+                "summary": f"AI audit alerting does not work: {'; '.join(problem.detail for problem in problems)}"[
+                    :1024
+                ],
+                "source": socket.gethostname(),
+                "severity": "critical",
+                "component": "alerting",
+                "class": "watchdog",
+                "custom_details": {problem.about: problem.detail for problem in problems},
+            },
+        }
+    elif is_open.exists():
+        event = {"event_action": "resolve", "dedup_key": key}
+    else:
+        return None
+    outcome = PagerDutyClient(settings.watchdog_routing_key, settings.pagerduty_events_url).send(event)
+    if outcome.kind != "sent":
+        return outcome.detail
+    if problems:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        is_open.touch()
+    else:
+        is_open.unlink()
+    return None

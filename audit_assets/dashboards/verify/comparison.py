@@ -1,16 +1,20 @@
 """Compares tiles with their reconciliation queries: what a page shows in a scope, and the same from the raw rows."""
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
 from audit_assets.dashboards.definition.model import Definition, Source, Tile, Window
-from audit_assets.dashboards.query.reader import NotPublishedError, Reader, ReadError
+from audit_assets.dashboards.query.reader import NotPublishedError, Reader, ReadError, SnapshotReader
 from audit_assets.dashboards.query.scope import DAY, FILTERS, LONGEST_DAYS, Scope, Span
 from audit_assets.dashboards.query.sql import Engine, Query, tile_query
+from audit_assets.dashboards.server.serving import make_reader
 from audit_assets.dashboards.verify.frame_diff import diff_frames, summary
 from audit_assets.dashboards.verify.reconciliation_queries import (
     FILE,
@@ -18,14 +22,23 @@ from audit_assets.dashboards.verify.reconciliation_queries import (
     ReconciliationQueries,
     build_query,
 )
+from audit_assets.ingest.policy import read_policy
+from audit_assets.ingest.windows import WindowError
+from audit_assets.settings import Settings
 from audit_assets.text import formatting
 from audit_assets.text.formatting import Unit
+from audit_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
+from audit_assets.warehouse.schema import SCHEMA
+from audit_assets.warehouse.snapshot import publish
 
 _WINDOWS: Mapping[Window, str] = {
     "24h": "24 hours to", "2d": "2 days to", "7d": "7 days to", "14d": "14 days to", "all": "all up to"
 }  # fmt: skip
 # How often a comparison is retried because a snapshot was published meanwhile.
 _TRIES = 5
+# The most days that a tile reads before its range: the trailing 14 days, and the 14 days before them.
+_LOOKBACK_DAYS = 28
+_MAX_ROWS = 5_000_000  # to copy from BigQuery
 _UNITS: Mapping[str, Unit] = {"error_rate": "share", "max_latency_ms": "milliseconds"}
 
 
@@ -43,6 +56,50 @@ class Comparison:
     agrees: bool | None
     missing: str | None = None
     note: str | None = None
+
+
+@dataclass(frozen=True)
+class TileResult:
+    """The result for a tile or a mart over all scopes. `agrees` is None if no scope could be compared."""
+
+    id: str
+    title: str
+    agrees: bool | None
+    checks: tuple[Comparison, ...]
+
+    @property
+    def displayed(self) -> Comparison:
+        """The scope to show: the first that differs, else the first."""
+        return next((check for check in self.checks if check.agrees is False), self.checks[0])
+
+
+@contextmanager
+def open_readers(settings: Settings, now: datetime, days: tuple[date, date] | None) -> Generator[tuple[Reader, Reader]]:
+    """Yields the reader of the pages, and the reader of raw rows for the reconciliation queries. With DuckDB, both read
+    the snapshot. With BigQuery, raw rows are copied to a local snapshot, so that another engine than the one that built
+    the marts counts them; batches wait meanwhile. Raises WindowError if there are too many rows to copy."""
+    if settings.engine == "duckdb":
+        reader = SnapshotReader(settings.snapshot_folder)
+        yield reader, reader
+        return
+    warehouse = BigQueryWarehouse(settings, read_policy(settings.policy_file).bigquery)
+    first, last = days_to_compare(days, now)
+    first -= _LOOKBACK_DAYS * DAY
+    with (
+        warehouse.maintenance_of_all_tables("audit verify-kpis") as session,
+        TemporaryDirectory(prefix="audit-proofs-") as folder,
+    ):
+        ((rows,),) = session.fetch(
+            f"select coalesce(sum(interaction_count), 0) from {SCHEMA}.ai_audit_daily"
+            f" where date between date '{first.isoformat()}' and date '{last.isoformat()}'"
+        )
+        if rows > _MAX_ROWS:
+            raise WindowError(
+                f"{rows:,} interactions from {first} on would have to be copied, at most {_MAX_ROWS:,} are allowed: "
+                "give fewer days with --from and --to"
+            )
+        publish(session, Path(folder), now, days=(first, last))
+        yield make_reader(settings), SnapshotReader(Path(folder))
 
 
 def scopes_to_check(
@@ -87,6 +144,16 @@ def verify(
             if key not in seen:
                 seen.add(key)
                 yield _compared(case, reconciliation, narrowed, reader, raw or reader)
+
+
+def group_by_tile(found: list[Comparison]) -> tuple[TileResult, ...]:
+    """The results by tile, in the order of `found`, where the comparisons of a tile are next to each other."""
+    results: list[TileResult] = []
+    for name, group in groupby(found, key=lambda compared: compared.id):
+        checks = tuple(group)
+        agreed = [check.agrees for check in checks if check.agrees is not None]
+        results.append(TileResult(name, checks[0].title, all(agreed) if agreed else None, checks))
+    return tuple(results)
 
 
 @dataclass(frozen=True)

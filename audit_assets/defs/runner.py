@@ -1,17 +1,22 @@
-"""Runs Dagster jobs in this process on the local instance, and returns their outcome.
+"""Runs jobs of the code location in this process on the local instance, and returns their outcome.
 
-The only module of the command line that imports Dagster, and only inside functions: the import takes seconds.
+Dagster is imported inside functions, because the import takes seconds and the command line imports this module.
 """
+
+from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audit_assets.alerting.inputs import LIVE, LiveFacts
 from audit_assets.settings import Settings
 from audit_assets.warehouse.protocol import Mode
+
+if TYPE_CHECKING:
+    from dagster import Definitions
 
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
@@ -72,19 +77,19 @@ def prepare_instance(settings: Settings) -> None:
 
 
 def run_build(
-    settings: Settings, first: date, last: date, mode: Mode | None, fixed_now: datetime | None = None
+    defs: Definitions, first: date, last: date, mode: Mode | None, fixed_now: datetime | None = None
 ) -> BuildOutcome:
     """Runs sync, models, snapshot and checks over the UTC days from `first` to `last`, as one run of the instance.
     Without a `mode` there is no sync: the models are rebuilt from the rows in the warehouse.
 
-    `fixed_now` (UTC) is what the run takes as now. It is stored in the run config, so that a re-execution from the UI
-    uses the same time.
+    `defs` is the code location. `fixed_now` (UTC) is what the run takes as now. It is stored in the run config, so that
+    a re-execution from the UI uses the same time.
     """
     sync_config = {"ops": {"sync_ai_audit_logs": {"config": {"mode": mode}}}} if mode else {}
     one_day = first == last
     days = {} if one_day else {_RANGE_START: first.isoformat(), _RANGE_END: last.isoformat()}
     return _run(
-        settings,
+        defs,
         "audit_sync" if mode else "audit_models",
         fixed_now,
         sync_config,
@@ -94,13 +99,13 @@ def run_build(
     )
 
 
-def run_rules(settings: Settings, fixed_now: datetime | None = None) -> BuildOutcome:
-    """Judges the rules on the published snapshot, as one run of the instance. `fixed_now` is as in `run_build`."""
-    return _run(settings, "audit_judge", fixed_now, {}, partition_key=None, tags={"audit/mode": "judge"})
+def run_rules(defs: Definitions, fixed_now: datetime | None = None) -> BuildOutcome:
+    """Judges the rules on the published snapshot, as one run of the instance. The arguments are as in `run_build`."""
+    return _run(defs, "audit_judge", fixed_now, {}, partition_key=None, tags={"audit/mode": "judge"})
 
 
 def _run(
-    settings: Settings,
+    defs: Definitions,
     job_name: str,
     fixed_now: datetime | None,
     config: Mapping[str, Any],
@@ -109,24 +114,19 @@ def _run(
 ) -> BuildOutcome:
     from dagster import DagsterInstance
 
-    from audit_assets.definitions import build_definitions
     from audit_assets.defs.not_checked import was_checked
 
     with DagsterInstance.get() as instance:
-        result = (
-            build_definitions(settings)
-            .resolve_job_def(job_name)
-            .execute_in_process(
-                instance=instance,
-                raise_on_error=False,
-                run_config={
-                    **config,
-                    "loggers": {"terminal": {}},
-                    "resources": {"clock": {"config": {"fixed_now": fixed_now.isoformat() if fixed_now else None}}},
-                },
-                partition_key=partition_key,
-                tags=dict(tags),
-            )
+        result = defs.resolve_job_def(job_name).execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            run_config={
+                **config,
+                "loggers": {"terminal": {}},
+                "resources": {"clock": {"config": {"fixed_now": fixed_now.isoformat() if fixed_now else None}}},
+            },
+            partition_key=partition_key,
+            tags=dict(tags),
         )
         failures = [event.step_failure_data for event in result.get_step_failure_events()]
         evaluations = {each.asset_check_key.to_user_string(): each for each in result.get_asset_check_evaluations()}

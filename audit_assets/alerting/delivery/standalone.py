@@ -1,4 +1,4 @@
-"""Sends due deliveries and reads acknowledgements without Dagster, with the same clients as the sensor."""
+"""Sends due deliveries and polls acknowledgements without Dagster, with the same clients as the sensor."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -13,12 +13,12 @@ from audit_assets.alerting.delivery.acknowledgements import AckPollResult, poll_
 from audit_assets.alerting.delivery.deliverer import SENSOR_BUDGET, DeliveryCounts, count_waiting, deliver
 from audit_assets.alerting.inputs import load_routing
 from audit_assets.alerting.ledger.tables import open_ledger
-from audit_assets.cli.clock import clock
+from audit_assets.clock import Clock
 from audit_assets.settings import Settings
 
 
 def deliver_due(
-    settings: Settings, console: Console, budget: timedelta = SENSOR_BUDGET
+    settings: Settings, console: Console, clock: Clock, budget: timedelta = SENSOR_BUDGET
 ) -> tuple[DeliveryCounts, Mapping[str, int]]:
     """Sends due deliveries for at most `budget`. Returns the outcomes by count, and the rows left by status. Raises
     LedgerError."""
@@ -31,16 +31,16 @@ def deliver_due(
     )
     senders = {**senders, **build_ticket_senders(settings, console)}
     with open_ledger(settings.ledger_url) as ledger:
-        done = deliver(ledger, senders, load_routing(settings), clock(), budget)
+        done = deliver(ledger, senders, load_routing(settings), clock, budget)
         with ledger.transaction() as connection:
             return done, count_waiting(connection)
 
 
-def read_back_due(settings: Settings, until: datetime) -> AckPollResult:
+def poll_due_acknowledgements(settings: Settings, clock: Clock, until: datetime) -> AckPollResult:
     """Reads from PagerDuty who acknowledged which incident. Sends no request at `until` (UTC) or later, or without a
     token. Raises LedgerError."""
     incidents = incidents_client(settings)
     if incidents is None:
         return AckPollResult()
     with open_ledger(settings.ledger_url) as ledger:
-        return poll_acknowledgements(ledger, incidents, load_routing(settings), clock(), until)
+        return poll_acknowledgements(ledger, incidents, load_routing(settings), clock, until)

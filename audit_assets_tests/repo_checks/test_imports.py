@@ -1,0 +1,65 @@
+"""The command line takes options and prints text: it sends no SQL and runs nothing itself."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from audit_assets.settings import PROJECT_ROOT
+
+CLI = PROJECT_ROOT / "audit_assets" / "cli"
+DRIVERS = ("adbc_driver_postgresql", "dagster", "duckdb", "google", "psycopg2", "sqlalchemy")
+
+_SQL = re.compile(r"\b(select\b.+\bfrom|insert into|update \w+ set|delete from)\b", re.DOTALL)
+_SENDS = {"execute", "executemany", "fetch"}
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The modules that the code imports, at the top and inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+
+
+def texts_in(tree: ast.AST) -> Iterator[str]:
+    """The strings of the code. An f-string is one text, with `?` for each value."""
+    for node in ast.walk(tree):
+        parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+        texts = [getattr(part, "value", None) if isinstance(part, ast.Constant) else "?" for part in parts]
+        yield "".join(text for text in texts if isinstance(text, str))
+
+
+def lower_layers_in(source: str) -> list[str]:
+    """What the code of a command has to leave to a lower layer: drivers that it imports, and SQL that it sends."""
+    tree = ast.parse(source)
+    drivers = [module for module in imported(tree) if module.startswith(DRIVERS)]
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    sends = [f".{call.attr}()" for call in calls if isinstance(call, ast.Attribute) and call.attr in _SENDS]
+    return [*drivers, *sends, *(text for text in texts_in(tree) if _SQL.search(text))]
+
+
+@pytest.mark.parametrize("module", sorted(CLI.glob("*.py")), ids=lambda path: path.name)
+def test_a_command_sends_no_sql_and_imports_neither_a_driver_nor_dagster(module: Path):
+    assert lower_layers_in(module.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from sqlalchemy import select",
+        "def show():\n    import duckdb",
+        "import psycopg2.extras",
+        "def build():\n    from dagster import DagsterInstance",
+        "from dagster_slack import SlackResource",
+        "session.fetch(FACTS)",
+        "connection.execute(statement)",
+        "read('select count(*) from analytics.ai_audit_daily')",
+        "read(f'select {column} as value\\nfrom {table}')",
+    ],
+)
+def test_what_belongs_to_a_lower_layer_is_found(source: str):
+    assert lower_layers_in(source)
