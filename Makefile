@@ -51,7 +51,9 @@ check: $(STAMP) ## check formatting, linters, types, layers, rules, definitions,
 	@$(BIN)/lint-imports --cache-dir .audit/cache/imports >/dev/null || $(BIN)/lint-imports --no-cache
 	@$(BIN)/audit rules check
 	@$(BIN)/audit dashboards check
+	@$(BIN)/python -m tools.bi_check
 	@$(BIN)/audit access check
+	@$(BIN)/python -m tools.access_gate
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/dg check defs
 	@$(BIN)/python -m tools.bigquery_gate
 	@$(BIN)/mkdocs build --strict --quiet >/dev/null || $(BIN)/mkdocs build --strict --quiet

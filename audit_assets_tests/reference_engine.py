@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from audit_assets.warehouse.analyzer import Columns, analyzer_options, catalog_of, type_name
+from tools.analyzer import Columns, analyzer_options, catalog_of, type_name
 
 Cell = None | bool | int | float | str | date | datetime
 Rows = Sequence[tuple[Cell, ...]]

@@ -24,7 +24,7 @@ import sqlglot
 
 from audit_assets.ingest.policy import Statuses
 from audit_assets.settings import PROJECT_ROOT, read_settings
-from audit_assets.warehouse.analyzer import KINDS, AnalyzerError, BigQueryAnalyzer, Columns, load_analyzer_module
+from tools.analyzer import KINDS, AnalyzerError, BigQueryAnalyzer, Columns, load_analyzer_module
 from tools.emulator.shim.partitions import unbounded_reads
 
 DBT_FOLDER = PROJECT_ROOT / "dbt"

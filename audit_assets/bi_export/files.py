@@ -1,13 +1,22 @@
-"""Generates the Looker and Metabase files, writes them, and compares them with the files on disk."""
+"""Generates the Looker and Metabase files, writes them, and compares them with the files on disk. Runs the queries of
+tiles on empty tables."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+import duckdb
+
 from audit_assets.bi_export.looker import model_files
 from audit_assets.bi_export.looker_dashboards import dashboard_files
+from audit_assets.bi_export.mart_types import empty_warehouse, known_tables
 from audit_assets.bi_export.metabase import metabase_files
+from audit_assets.config.validation import Problem
 from audit_assets.dashboards.definition.model import Definition
+from audit_assets.dashboards.query.scope import Scope
+from audit_assets.dashboards.query.sql import tile_query
 from audit_assets.private_files import users_umask
 
 
@@ -24,6 +33,7 @@ class FileDiff:
 
 
 FOLDERS = ("looker", "metabase")
+_NOW = datetime(2026, 11, 28, tzinfo=UTC)  # arbitrary: the tables are empty
 
 
 def generated_files(definition: Definition) -> dict[str, str]:
@@ -51,6 +61,23 @@ def diff_files(folder: Path, files: dict[str, str]) -> list[FileDiff]:
         if file in existing and existing[file].read_bytes() != text.encode()
     ]
     return sorted(changes, key=lambda change: change.file)
+
+
+def drift_problems(folder: Path, files: dict[str, str]) -> list[Problem]:
+    """The same differences as problems."""
+    return [Problem(change.file, 1, "", str(change).split(": ", 1)[1]) for change in diff_files(folder, files)]
+
+
+def tile_problems(definition: Definition) -> Iterator[Problem]:
+    """The tiles whose query names a column or table that does not exist, or does not fit their types."""
+    with empty_warehouse(known_tables(), "tiles") as connection:
+        for page, tile in definition.tiles:
+            query = tile_query(tile, definition.source(tile.source), Scope(_NOW.date(), _NOW.date(), _NOW))
+            try:
+                connection.execute(query.sql, {name: list(values) for name, values in query.parameters.items()})
+            except duckdb.Error as error:
+                reason = str(error).splitlines()[0]
+                yield Problem(f"vizro/{page.page}.yaml", 1, tile.id, f"its query of {tile.source} fails: {reason}")
 
 
 def write(folder: Path, files: dict[str, str]) -> list[FileDiff]:

@@ -44,6 +44,11 @@ def known_tables(models: Path = _MODELS) -> Mapping[str, Table]:
     return {**tables, **dict(_documented(models))}
 
 
+def bigquery_types() -> Mapping[str, Mapping[str, str]]:
+    """Table → column → BigQuery type, of the same tables."""
+    return {table: {name: each.bigquery for name, each in columns.items()} for table, columns in known_tables().items()}
+
+
 def empty_warehouse(tables: Mapping[str, Table], project: str) -> duckdb.DuckDBPyConnection:
     """An embedded warehouse with the same tables, `project`.analytics.table, all empty. Close it after use."""
     connection = duckdb.connect(":memory:")

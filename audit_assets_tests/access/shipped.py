@@ -7,7 +7,7 @@ from pathlib import Path
 from audit_assets.access.cross_checks import Catalog, access_catalog
 from audit_assets.access.load import load_policy
 from audit_assets.access.model import Datasets, Policy
-from audit_assets.bi_export.mart_types import known_tables
+from audit_assets.bi_export.mart_types import bigquery_types
 from audit_assets.settings import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "observability/access"
@@ -17,10 +17,7 @@ DATASETS = Datasets("mad-vibe-prod", "analytics", "US")
 @cache
 def known() -> Catalog:
     """The catalog of all tables."""
-    types = known_tables()
-    return access_catalog(
-        {name: {one: each.bigquery for one, each in columns.items()} for name, columns in types.items()}
-    )
+    return access_catalog(bigquery_types())
 
 
 def shipped() -> Policy:

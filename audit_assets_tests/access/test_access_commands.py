@@ -29,11 +29,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_check_of_the_shipped_files_finds_nothing_and_analyses_every_statement(audit: Audit):
+def test_a_check_of_the_shipped_files_finds_nothing(audit: Audit):
     result = audit("access", "check", "--json")
-    assert result.code == 0
-    assert result.figures["problems"] == []
-    assert result.figures["statements"] > 90
+    assert (result.code, result.figures) == (0, {"problems": []})
 
 
 def test_a_check_names_what_is_wrong_and_ends_with_1(audit: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

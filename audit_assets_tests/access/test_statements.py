@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from audit_assets.access.analysis import statement_problems
 from audit_assets.access.document import BEGIN, END, MarkersError, page_with_tables
 from audit_assets.access.load import load_policy
 from audit_assets.access.plan import plan, state_without_access
 from audit_assets.access.statements import canonical
 from audit_assets.settings import PROJECT_ROOT, read_settings
 from audit_assets_tests.access.shipped import DATASETS, altered, known, shipped
+from tools.access_gate import statement_problems
 
 pytestmark = pytest.mark.requirement("R60")
 GOLDEN = Path(__file__).parent / "golden.sql"

@@ -1,12 +1,10 @@
 """`audit dashboards generate` and `check`: output, and when they exit with 1."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 
 import pytest
 
-from audit_assets.bi_export import verification as twins
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets_tests.cli.running import Audit
 
@@ -33,20 +31,20 @@ def test_files_are_written_again_where_a_page_changed_and_only_compared_with_che
     assert audit("dashboards", "generate", "--check").code == 0
 
 
-def test_a_check_without_the_tools_reports_what_it_skipped_and_still_finds_drift(
-    audit: Audit, folder: Path, monkeypatch: pytest.MonkeyPatch
-):
-    found = importlib.util.find_spec
-    absent = ("lkml", "zetasql", "sqlglot")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else found(name))
-    monkeypatch.setattr(twins, "validator", lambda: None)
-    monkeypatch.setattr(twins, "schema_problems", lambda _: [])
-    result = audit("dashboards", "check")
-    assert result.code == 0
-    assert result.err.count("not checked: ") == 4
-    assert "zetasql is not installed; `make install` installs it" in result.err
+def test_a_check_names_the_files_that_are_not_as_generated(audit: Audit, folder: Path):
+    well = audit("dashboards", "check", "--json")
+    assert (well.code, well.figures["problems"]) == (0, [])
+    assert well.figures["tiles"] > 25
     (folder / FILE).write_text((folder / FILE).read_text().replace("title: Provider mix", "title: Who answered"))
     figures = audit("dashboards", "check", "--json")
     assert figures.code == 1
     assert [problem["file"] for problem in figures.figures["problems"]] == [FILE]
-    assert len(figures.figures["skipped"]) == 4
+
+
+def test_a_check_names_the_tile_whose_query_fails(audit: Audit, folder: Path):
+    metrics = folder / "metrics.yaml"
+    metrics.write_text(metrics.read_text().replace("sum(interaction_count)", "sum(interaction_cuont)", 1))
+    assert audit("dashboards", "generate").code == 0
+    result = audit("dashboards", "check")
+    assert result.code == 1
+    assert 'fails: Binder Error: Referenced column "interaction_cuont" not found' in result.out

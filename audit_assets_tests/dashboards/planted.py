@@ -6,10 +6,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit_assets.bi_export.verification import Engines, both_engines, verify
 from audit_assets.dashboards.definition.load import load_definition
 from audit_assets.dashboards.definition.model import Definition
 from audit_assets.settings import PROJECT_ROOT, read_settings
+from tools.bi_check.verification import Engines, both_engines, verify
 
 SHIPPED = PROJECT_ROOT / "observability" / "dashboards" / "ai-audit"
 _OPEN = contextlib.ExitStack()

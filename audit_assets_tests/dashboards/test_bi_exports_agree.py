@@ -9,12 +9,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from audit_assets.bi_export.looker_names import PROJECT
-from audit_assets.bi_export.lookml_compile import DashboardSelection, compile_element
-from audit_assets.bi_export.lookml_project import read_project
 from audit_assets.bi_export.mart_types import empty_warehouse, known_tables
 from audit_assets.bi_export.metabase import card_sql
-from audit_assets.bi_export.metabase_export import substitute
-from audit_assets.bi_export.verification import to_duckdb_sql
 from audit_assets.dashboards.definition.load import TABS, load_definition
 from audit_assets.dashboards.definition.model import Tile
 from audit_assets.dashboards.query.scope import Scope
@@ -22,6 +18,10 @@ from audit_assets.dashboards.query.sql import tile_columns, tile_query
 from audit_assets_tests.dashboards.planted import SHIPPED
 from audit_assets_tests.dashboards.row_factories import fill
 from audit_assets_tests.environments import NOW
+from tools.bi_check.lookml_compile import DashboardSelection, compile_element
+from tools.bi_check.lookml_project import read_project
+from tools.bi_check.metabase_export import substitute
+from tools.bi_check.verification import to_duckdb_sql
 
 pytestmark = pytest.mark.requirement("R51")
 

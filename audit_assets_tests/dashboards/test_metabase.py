@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from audit_assets.bi_export.metabase import entity_id, metabase_files
-from audit_assets.bi_export.metabase_export import INSTALL, SubstitutionError, schema_problems, substitute, validator
 from audit_assets.dashboards.definition.load import TABS, load_definition
 from audit_assets_tests.dashboards.planted import COLLECTION, SHIPPED, Copy, copied
+from tools.bi_check.metabase_export import INSTALL, SubstitutionError, schema_problems, substitute, validator
 
 pytestmark = pytest.mark.requirement("R51")
 VOLUME = f"{COLLECTION}/overview/t08_daily_volume.yaml"

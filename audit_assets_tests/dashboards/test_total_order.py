@@ -9,7 +9,6 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from audit_assets.bi_export.lookml_project import read_project
 from audit_assets.bi_export.mart_types import empty_warehouse, known_tables
 from audit_assets.dashboards.definition.load import LISTS_ROWS
 from audit_assets.dashboards.query.scope import DAY, Scope
@@ -20,6 +19,7 @@ from audit_assets.settings import PROJECT_ROOT
 from audit_assets_tests.dashboards.over_models import DEFINITION, NOW, RECONCILIATION, TODAY, built
 from audit_assets_tests.dashboards.proving import FOLDER
 from audit_assets_tests.models.conftest import Row
+from tools.bi_check.lookml_project import read_project
 
 pytestmark = pytest.mark.requirement("R53")
 

@@ -11,7 +11,6 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from audit_assets.bi_export.verification import to_duckdb_sql
 from audit_assets.dashboards.definition.load import TABS
 from audit_assets.dashboards.query.reader import ReadError
 from audit_assets.dashboards.query.sql import Query
@@ -22,6 +21,7 @@ from audit_assets.warehouse.protocol import WarehouseError
 from audit_assets.warehouse.snapshot import open_snapshot
 from audit_assets_tests.dashboards.proving import Dashboards
 from audit_assets_tests.dashboards.test_pages import rendered, tiles_of
+from tools.bi_check.verification import to_duckdb_sql
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 

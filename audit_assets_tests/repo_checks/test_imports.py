@@ -1,14 +1,18 @@
-"""The command line takes options and prints text: it sends no SQL and runs nothing itself."""
+"""What modules may import beyond the layers that import-linter checks: the command line sends no SQL and runs nothing
+itself, and the product needs no development dependency."""
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 from audit_assets.settings import PROJECT_ROOT
 
+PROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
 CLI = PROJECT_ROOT / "audit_assets" / "cli"
 DRIVERS = ("adbc_driver_postgresql", "dagster", "duckdb", "google", "psycopg2", "sqlalchemy")
 
@@ -63,3 +67,35 @@ def test_a_command_sends_no_sql_and_imports_neither_a_driver_nor_dagster(module:
 )
 def test_what_belongs_to_a_lower_layer_is_found(source: str):
     assert lower_layers_in(source)
+
+
+def distributions(requirements: list[str]) -> set[str]:
+    """The names of the required distributions, in lower case."""
+    return {re.split(r"[\[<>=!~; ]", requirement)[0].lower() for requirement in requirements}
+
+
+def development_modules() -> set[str]:
+    """The top-level modules that only the extra `dev` installs."""
+    extras = PROJECT["optional-dependencies"]
+    needed = distributions(
+        [*PROJECT["dependencies"], *(one for name in extras if name != "dev" for one in extras[name])]
+    )
+    only_dev = distributions(extras["dev"]) - needed
+    installed = packages_distributions()
+    found = {module for module, names in installed.items() if {name.lower() for name in names} & only_dev}
+    return {*found, "audit_assets_tests", "benchmarks", "tools"}
+
+
+def imports_of(folder: str, wanted: set[str]) -> list[str]:
+    """Module and import, for each module below `folder` that imports one of the `wanted` top-level modules."""
+    return [
+        f"{path.relative_to(PROJECT_ROOT)}: {module}"
+        for path in sorted((PROJECT_ROOT / folder).rglob("*.py"))
+        for module in imported(ast.parse(path.read_text()))
+        if module.split(".")[0] in wanted
+    ]
+
+
+def test_no_product_module_needs_a_development_dependency():
+    assert {"zetasql", "lkml", "sqlglot", "pytest", "tools"} <= development_modules()
+    assert imports_of("audit_assets", development_modules()) == []

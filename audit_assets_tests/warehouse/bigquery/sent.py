@@ -7,9 +7,9 @@ from functools import cache
 
 from audit_assets.alerting.ledger.export import EXPORTED_COLUMNS, column_types
 from audit_assets.settings import read_settings
-from audit_assets.warehouse.analyzer import BigQueryAnalyzer, load_analyzer_module
 from audit_assets.warehouse.bigquery.schema import IDENTITY, LEDGER_COPIES, STAGED, TYPES
 from audit_assets.warehouse.schema import TABLES, WORKSPACE_COLUMNS
+from tools.analyzer import BigQueryAnalyzer, load_analyzer_module
 
 # The columns that a drill writes to the registry, which is a dbt model.
 _REGISTERED = [

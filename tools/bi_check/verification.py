@@ -1,25 +1,27 @@
 """Verifies the Looker and Metabase files offline: they load, every name in them resolves, and the SQL of every tile
 passes Google's analyzer and runs on the embedded warehouse with the same columns."""
 
-import importlib.util
 import re
-import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import duckdb
+import sqlglot
 
-from audit_assets.bi_export.files import diff_files, generated_files
+from audit_assets.bi_export.files import drift_problems, generated_files
 from audit_assets.bi_export.looker_names import CONNECTION, PROJECT
-from audit_assets.bi_export.lookml_compile import CompileError, DashboardSelection, compile_element, compile_fields
-from audit_assets.bi_export.lookml_project import Project, read_project
 from audit_assets.bi_export.mart_types import empty_warehouse, known_tables
 from audit_assets.bi_export.metabase import entity_id
-from audit_assets.bi_export.metabase_export import (
+from audit_assets.config.validation import Problem
+from audit_assets.dashboards.definition.load import TABS
+from audit_assets.dashboards.definition.model import Definition
+from tools.analyzer import KINDS, AnalyzerError, BigQueryAnalyzer, load_analyzer_module
+from tools.bi_check.lookml_compile import CompileError, DashboardSelection, compile_element, compile_fields
+from tools.bi_check.lookml_project import Project, read_project
+from tools.bi_check.metabase_export import (
     INSTALL,
     SubstitutionError,
     card_query,
@@ -30,12 +32,6 @@ from audit_assets.bi_export.metabase_export import (
     substitute,
     validator,
 )
-from audit_assets.config.validation import Problem
-from audit_assets.dashboards.definition.load import TABS
-from audit_assets.dashboards.definition.model import Definition
-
-if TYPE_CHECKING:
-    from audit_assets.warehouse.analyzer import BigQueryAnalyzer
 
 _TODAY = date(2026, 11, 28)  # arbitrary; the checks do not depend on it
 _DAYS = (date(2026, 11, 1), date(2026, 11, 14))
@@ -47,23 +43,17 @@ _BOUND = re.compile(r"\b(date '|timestamp '|current_date\(|current_timestamp\()"
 class Report:
     """The result of the verification. `skipped` names the checks that did not run, with how to enable them."""
 
-    files: int = 0
-    statements: int = 0
-    problems: tuple[Problem, ...] = ()
-    skipped: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
+    statements: int
+    problems: tuple[Problem, ...]
+    skipped: tuple[str, ...]
 
 
 @dataclass
 class Engines:
-    """Both engines with empty tables, as far as they are installed."""
+    """Both engines with empty tables."""
 
-    analyzer: "BigQueryAnalyzer | None"
-    warehouse: duckdb.DuckDBPyConnection | None
-    skipped: tuple[str, ...] = ()
+    analyzer: BigQueryAnalyzer
+    warehouse: duckdb.DuckDBPyConnection
     statements: int = 0
     found: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict[str, tuple[str, tuple[str, ...]]])
 
@@ -75,81 +65,51 @@ class Engines:
 
     def _run(self, sql: str) -> tuple[str, tuple[str, ...]]:
         self.statements += 1
-        columns: tuple[str, ...] = ()
-        if self.analyzer is not None:
-            from audit_assets.warehouse.analyzer import AnalyzerError
-
-            try:
-                columns = tuple(name for name, _ in self.analyzer.columns(sql))
-            except AnalyzerError as error:
-                return f"BigQuery would reject it: {error}", columns
-        if self.warehouse is not None:
-            try:
-                # Names and types are checked even though the tables are empty.
-                rows = self.warehouse.sql(to_duckdb_sql(sql))
-                duckdb_columns = tuple(rows.columns)
-                rows.fetchall()
-            except duckdb.Error as error:
-                return f"the embedded warehouse rejects it: {str(error).splitlines()[0]}", columns
-            if columns and duckdb_columns != columns:
-                return f"returns {', '.join(columns)} in BigQuery, but {', '.join(duckdb_columns)} in DuckDB", columns
-            columns = duckdb_columns
+        try:
+            columns = tuple(name for name, _ in self.analyzer.columns(sql))
+        except AnalyzerError as error:
+            return f"BigQuery would reject it: {error}", ()
+        try:
+            # Names and types are checked even though the tables are empty.
+            rows = self.warehouse.sql(to_duckdb_sql(sql))
+            duckdb_columns = tuple(rows.columns)
+            rows.fetchall()
+        except duckdb.Error as error:
+            return f"the embedded warehouse rejects it: {str(error).splitlines()[0]}", columns
+        if duckdb_columns != columns:
+            return f"returns {', '.join(columns)} in BigQuery, but {', '.join(duckdb_columns)} in DuckDB", columns
         return ("" if _BOUND.search(sql) else _UNBOUND), columns
 
 
 def check_bi_files(folder: Path, definition: Definition, cache: Path) -> Report:
     """Checks the Looker and Metabase files below `folder` against the definition and against both engines. The
     analyzer's compiled module is cached in `cache`."""
-    files = generated_files(definition)
-    drift = [Problem(change.file, 1, "", str(change).split(": ", 1)[1]) for change in diff_files(folder, files)]
+    drift = drift_problems(folder, generated_files(definition))
     with both_engines(cache) as engines:
         schema = [replace(each, file=f"metabase/{each.file}") for each in schema_problems(folder / "metabase")]
         problems = (*drift, *verify(folder, definition, engines), *schema)
-        return Report(len(files), engines.statements, problems, (*engines.skipped, *_tools_missing()))
+        skipped = () if validator() else (f"Metabase schema: `{INSTALL}` installs its validator",)
+        return Report(engines.statements, problems, skipped)
 
 
 def verify(folder: Path, definition: Definition, engines: Engines) -> tuple[Problem, ...]:
     """The problems of the files themselves, whether or not they are up to date."""
-    problems: list[Problem] = []
-    if importlib.util.find_spec("lkml") is not None:
-        problems += [
-            replace(each, file=f"looker/{each.file}") for each in _looker(folder / "looker", definition, engines)
-        ]
-    problems += [
-        replace(each, file=f"metabase/{each.file}") for each in _metabase(folder / "metabase", definition, engines)
-    ]
-    return tuple(dict.fromkeys(problems))
-
-
-def _tools_missing() -> Iterator[str]:
-    if importlib.util.find_spec("lkml") is None:
-        yield "Looker files: lkml is not installed; `make install` installs it"
-    if validator() is None:
-        yield f"Metabase schema: the validator is not installed; `{INSTALL}` installs it"
+    looker = (replace(each, file=f"looker/{each.file}") for each in _looker(folder / "looker", definition, engines))
+    metabase = _metabase(folder / "metabase", definition, engines)
+    return tuple(dict.fromkeys([*looker, *(replace(each, file=f"metabase/{each.file}") for each in metabase)]))
 
 
 @contextmanager
 def both_engines(cache: Path) -> Generator[Engines]:
-    """Both engines as far as they are installed, with the checks that are skipped."""
+    """Both engines with the tables that a dashboard may read."""
     tables = known_tables()
-    analyzer, skipped = None, list[str]()
-    if importlib.util.find_spec("zetasql") is None:
-        skipped.append("SQL in BigQuery's dialect: zetasql is not installed; `make install` installs it")
-    else:
-        from audit_assets.warehouse.analyzer import KINDS, BigQueryAnalyzer, load_analyzer_module
-
-        load_analyzer_module(cache)
-        typed = {
-            f"{CONNECTION}.{name}": tuple((column, KINDS[types.bigquery]) for column, types in columns.items())
-            for name, columns in tables.items()
-        }
-        analyzer = BigQueryAnalyzer(typed)
-    if importlib.util.find_spec("sqlglot") is None:
-        skipped.append("SQL on the embedded warehouse: sqlglot is not installed; `make install` installs it")
-        yield Engines(analyzer, None, tuple(skipped))
-        return
+    load_analyzer_module(cache)
+    typed = {
+        f"{CONNECTION}.{name}": tuple((column, KINDS[types.bigquery]) for column, types in columns.items())
+        for name, columns in tables.items()
+    }
     with empty_warehouse(tables, PROJECT) as warehouse:
-        yield Engines(analyzer, warehouse, tuple(skipped))
+        yield Engines(BigQueryAnalyzer(typed), warehouse)
 
 
 def _looker(folder: Path, definition: Definition, engines: Engines) -> Iterator[Problem]:
@@ -245,9 +205,6 @@ def _tiles(definition: Definition) -> Sequence[str]:
 
 def to_duckdb_sql(sql: str) -> str:
     """Translates a BigQuery statement to DuckDB's dialect."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about its installation
-        import sqlglot
     translated = sqlglot.transpile(sql, read="bigquery", write="duckdb", unsupported_level=sqlglot.ErrorLevel.IGNORE)[0]
     # The translation loses `ignore nulls` in aggregates.
     ignoring = r"ARRAY_AGG(\1 ORDER BY \1) FILTER (WHERE NOT \1 IS NULL)"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import lkml
 import yaml
 
 from audit_assets.config.validation import Problem, did_you_mean
@@ -153,9 +154,7 @@ class Project:
 
 
 def read_project(folder: Path) -> Project:
-    """Reads the project in `folder`. Raises ImportError if lkml is not installed."""
-    import lkml
-
+    """Reads the project in `folder`."""
     texts = {
         path.relative_to(folder).as_posix(): path.read_text()
         for path in sorted(folder.rglob("*"))

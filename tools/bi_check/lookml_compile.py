@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from audit_assets.bi_export.lookml_project import (
+from audit_assets.config.validation import did_you_mean
+from tools.bi_check.lookml_project import (
     ELEMENT_KEYS,
     VISUALIZATIONS,
     Dashboard,
@@ -15,7 +16,6 @@ from audit_assets.bi_export.lookml_project import (
     Project,
     View,
 )
-from audit_assets.config.validation import did_you_mean
 
 _IF = re.compile(r"\{% if (.*?) %\}(.*?)\{% endif %\}", re.DOTALL)
 _BRANCH = re.compile(r"\{% (?:elsif (.*?)|else) %\}", re.DOTALL)

@@ -3,7 +3,7 @@
 import pytest
 
 from audit_assets.settings import read_settings
-from audit_assets.warehouse.analyzer import AnalyzerError, BigQueryAnalyzer, load_analyzer_module
+from tools.analyzer import AnalyzerError, BigQueryAnalyzer, load_analyzer_module
 
 LOGS = (("id", "TYPE_STRING"), ("created_at", "TYPE_TIMESTAMP"), ("n", "TYPE_INT64"))
 

@@ -1,6 +1,6 @@
 """Google's SQL analyzer, offline: checks whether BigQuery accepts a statement, and returns its columns.
 
-It needs zetasql, a development dependency. Without it, calls into this module raise ImportError.
+zetasql is imported inside functions: it starts a WebAssembly module that `load_analyzer_module` caches first.
 """
 
 import contextlib
