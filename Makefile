@@ -79,7 +79,7 @@ emulator: $(STAMP) ## serve an emulator of BigQuery on port 9050, and print the 
 	@$(BIN)/python -m tools.emulator --port 9050
 
 pictures: $(STAMP) ## take the screenshots of the UI in docs/assets, with Debian's chromium
-	@$(BIN)/python -m audit_assets_tests.pictures
+	@$(BIN)/python -m tools.pictures
 
 docs: $(STAMP) ## build the docs site into .audit/site; a broken link fails
 	@$(BIN)/mkdocs build --strict --quiet

@@ -19,7 +19,7 @@ _TEST = """
 import subprocess
 from audit_assets_tests.conftest import postgres, source
 from audit_assets_tests.environments import empty_home
-from audit_assets_tests.scenarios.serving import Dev, dev
+from tools.dev_server import Dev, dev
 
 def test_it(empty_home, monkeypatch):
     browser = "trap '' TERM INT HUP; sleep 300 & wait; sleep 300"

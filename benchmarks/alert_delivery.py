@@ -2,9 +2,9 @@
 moments, with providers that fail one request in five. The figures are counted from the providers' logs.
 """
 
-from audit_assets_tests.alerting.chaos import ChaosResult, chaos
 from benchmarks.figure import Figure, at_least, at_most
 from benchmarks.home import temporary_folder
+from tools.alerting_chaos import ChaosResult, chaos
 
 EPISODES, KILLS = 50, 200
 QUICK_EPISODES, QUICK_KILLS = 5, 6

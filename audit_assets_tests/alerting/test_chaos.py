@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from audit_assets_tests.alerting.chaos import chaos
+from tools.alerting_chaos import chaos
 
 pytestmark = pytest.mark.requirement("R40", "R41")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from audit_assets_tests.scenarios.serving import until
+from tools.dev_server import until
 
 # Starts a shell with a child, and prints the process ids of the shell and the guard. The shell and its child ignore
 # SIGTERM if requested.

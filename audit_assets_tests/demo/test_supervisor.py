@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from audit_assets_tests.scenarios.serving import until
+from tools.dev_server import until
 
 # Runs the services in its first argument (JSON: shell commands by name) in the folder in its second argument.
 _SUPERVISING = """

@@ -1,5 +1,5 @@
 """What modules may import beyond the layers that import-linter checks: the command line sends no SQL and runs nothing
-itself, and the product needs no development dependency."""
+itself, the product needs no development dependency, and neither benchmarks, tools nor make need the tests."""
 
 import ast
 import re
@@ -99,3 +99,15 @@ def imports_of(folder: str, wanted: set[str]) -> list[str]:
 def test_no_product_module_needs_a_development_dependency():
     assert {"zetasql", "lkml", "sqlglot", "pytest", "tools"} <= development_modules()
     assert imports_of("audit_assets", development_modules()) == []
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "tools"])
+def test_benchmarks_and_tools_do_not_import_tests(folder: str):
+    assert imports_of("audit_assets_tests", {"tools"}), "the tests use the tools, so imports are found"
+    assert imports_of(folder, {"audit_assets_tests"}) == []
+
+
+def test_no_make_target_runs_a_module_of_the_tests():
+    started = re.findall(r"python -m ([\w.]+)", (PROJECT_ROOT / "Makefile").read_text())
+    assert "benchmarks" in started
+    assert [module for module in started if module.startswith("audit_assets_tests")] == []

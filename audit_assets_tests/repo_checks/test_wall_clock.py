@@ -32,9 +32,7 @@ ALLOWED = {
     # Tests.
     "audit_assets_tests/access/golden.sql": "row policies compare with BigQuery's clock at query time",
     "audit_assets_tests/access/test_emulator.py": "row policies compare with BigQuery's clock at query time",
-    "audit_assets_tests/alerting/chaos.py::chaos": "leases of killed processes run out in real time",
     "audit_assets_tests/alerting/test_pagerduty.py::self_signed": "TLS validates it by the system clock",
-    "audit_assets_tests/alerting/worker.py::deliver_forever": "leases of killed processes run out in real time",
     "audit_assets_tests/benchmarks/test_small_runs.py": "compares rows with the transaction that wrote them",
     "audit_assets_tests/dashboards/test_metabase.py": "the SQL of a Metabase question",
     "tools/fakes": "a provider has a clock of its own",
@@ -44,7 +42,6 @@ ALLOWED = {
     "audit_assets_tests/ingest/test_replica.py": "a real standby lags behind its primary",
     "audit_assets_tests/ingest/test_source_waits.py": "waits for a real Postgres",
     "audit_assets_tests/ingest/writers.py": "rows are dated by the start of real transactions",
-    "audit_assets_tests/pictures.py": "a live `audit dev`: sensors and schedules use real time",
     "audit_assets_tests/rules/test_expression.py": "conditions that are rejected",
     "audit_assets_tests/rules/test_load.py": "a condition that is rejected",
     "audit_assets_tests/scenarios/test_demo_and_dev.py": "a live `audit dev`: sensors and schedules use real time",
@@ -59,7 +56,10 @@ ALLOWED = {
     "benchmarks/source_rows.py::add_rows": "live rows, dated as they are committed",
     "benchmarks/watching.py": "live rows, dated as they are seen",
     # Tools.
+    "tools/alerting_chaos.py::chaos": "leases of killed processes run out in real time",
+    "tools/alerting_chaos.py::deliver_forever": "leases of killed processes run out in real time",
     "tools/bi_check/verification.py": "the expressions that mark the bounds in files for Looker and Metabase",
+    "tools/pictures.py": "a live `audit dev`: sensors and schedules use real time",
     "tools/suite_under_clock.py::_real_now": "a clock is faked by its offset from the system clock",
     "tools/suite_under_clock.py::_check": "tests whether a process has the faked clock",
 }

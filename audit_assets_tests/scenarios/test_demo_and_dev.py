@@ -24,7 +24,7 @@ from audit_assets_tests.alerting.conftest import CHANNELS, ROUTING_KEY, TOKEN
 from audit_assets_tests.environments import Home
 from audit_assets_tests.rules.factories import shipped
 from audit_assets_tests.scenarios.modes import open_to_others
-from audit_assets_tests.scenarios.serving import Dev, dev, until
+from tools.dev_server import Dev, dev, until
 from tools.fakes.providers import FakeProviders
 
 DAYS = 15

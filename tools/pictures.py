@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,8 +20,7 @@ from audit_assets.dashboards.capture import ARGUMENTS, ChromiumError, find_chrom
 from audit_assets.demo import postgres as embedded
 from audit_assets.demo.server_process import free_port
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets_tests.environments import Home
-from audit_assets_tests.scenarios.serving import Dev, dev, until
+from tools.dev_server import Dev, dev, until
 
 FOLDER = PROJECT_ROOT / "docs/assets/dagster"
 WIDTH, HEIGHT = 1600, 1000
@@ -58,17 +57,26 @@ SHOTS = (
 
 
 @contextmanager
-def _served(folder: Path) -> Iterator[Dev]:
+def _served(folder: Path) -> Generator[Dev]:
     """Fills a separate home with the demo's data, runs `audit dev`, a backfill over some days, and a drill."""
-    bare = Home(folder / "home", None, f"http://localhost:{free_port()}", now=None)
+    home = folder / "home"
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AI_AUDIT_", "DAGSTER_HOME"))
+    }
+    environment = inherited | {
+        "AI_AUDIT_HOME": str(home),
+        "AI_AUDIT_STATE_FILE": str(home / "state.json"),
+        "AI_AUDIT_DAGSTER_URL": f"http://localhost:{free_port()}",
+        "DAGSTER_HOME": str(home / "dagster"),
+    }
 
     def run(command: str) -> None:
         arguments = [sys.executable, "-m", "audit_assets.cli", *command.split()]
-        subprocess.run(arguments, env=bare.process_environment(), stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(arguments, env=environment, stdout=subprocess.DEVNULL, check=True)
 
     try:
         run(f"demo --no-serve --days {DAYS} --rows-per-day 1500")
-        with dev(bare.process_environment(), folder / "dev.log") as running:
+        with dev(environment, folder / "dev.log") as running:
             today = datetime.now(UTC).date()
             days = [(today - timedelta(days=number)).isoformat() for number in range(12, 5, -1)]
             backfill = running.backfill(days, running.assets(by_day=True))
@@ -79,7 +87,7 @@ def _served(folder: Path) -> Iterator[Dev]:
             run("simulate new-capability")
             yield running
     finally:
-        embedded.remove(bare.folder / "postgres")
+        embedded.remove(home / "postgres")
 
 
 def _batches(running: Dev) -> list[str]:
@@ -116,7 +124,7 @@ def take(url: str, folder: Path, report: Callable[[str], None], only: frozenset[
 def _shrink(path: Path) -> None:
     """Reduces the picture to 128 colors if Pillow is installed. The UI uses few colors."""
     try:
-        from PIL import Image
+        from PIL import Image  # pyright: ignore[reportMissingImports]
     except ImportError:
         return
     with Image.open(path) as image:

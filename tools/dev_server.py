@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,7 +56,7 @@ class Dev:
         assert not document.get("errors"), document["errors"]
         return document["data"]
 
-    def _is_loaded(self) -> bool:
+    def is_loaded(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()[-3000:]
         with suppress(urllib.error.URLError, ConnectionError):
             (entry,) = self.query(_LOADED)["workspaceOrError"]["locationEntries"]
@@ -148,7 +148,7 @@ def _lives(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def dev(environment: Mapping[str, str], log: Path) -> Iterator[Dev]:
+def dev(environment: Mapping[str, str], log: Path) -> Generator[Dev]:
     """Runs `audit dev` in `environment`, and waits until its definitions are loaded. Ends all its processes
     afterwards."""
     with log.open("wb") as out:
@@ -162,7 +162,7 @@ def dev(environment: Mapping[str, str], log: Path) -> Iterator[Dev]:
         )
     running = Dev(process, environment["AI_AUDIT_DAGSTER_URL"].replace("localhost", "127.0.0.1"), log)
     try:
-        until(running._is_loaded, 90)
+        until(running.is_loaded, 90)
         yield running
     finally:
         if process.poll() is None:
