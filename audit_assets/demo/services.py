@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import httpx
 import psutil
-import requests
 import yaml
 
 from audit_assets.alerting.delivery.watchdog import Problem
@@ -136,8 +136,8 @@ def _code_server_problem(socket: Path) -> str | None:
 
 def _http_problem(url: str) -> str | None:
     try:
-        status = requests.get(url, timeout=_ANSWERS_WITHIN_S).status_code
-    except requests.RequestException as error:
+        status = httpx.get(url, timeout=_ANSWERS_WITHIN_S, trust_env=False).status_code  # not through a proxy
+    except httpx.HTTPError as error:
         return f"{url}: {type(error).__name__}"
     return None if status == 200 else f"{url}: HTTP {status}"
 
@@ -151,9 +151,9 @@ class _Heartbeats:
     def problem(self) -> str | None:
         try:
             url, query = f"{self._ui}/graphql", {"query": _HEARTBEATS}
-            response = requests.post(url, json=query, timeout=_ANSWERS_WITHIN_S).json()
+            response = httpx.post(url, json=query, timeout=_ANSWERS_WITHIN_S, trust_env=False).json()
             statuses = response["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
-        except (requests.RequestException, ValueError, KeyError, TypeError):
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return None  # a problem of the UI, reported by its own check
         newest = max((status["lastHeartbeatTime"] or 0.0 for status in statuses), default=0.0)
         if newest != self._last:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+import httpx
 import pytest
-import requests
 from google.api_core.exceptions import Forbidden, PreconditionFailed
 from google.api_core.iam import Policy
 from google.cloud import bigquery
@@ -66,7 +66,7 @@ def client() -> FakeBigQueryClient:
 @pytest.fixture
 def plane(client: FakeBigQueryClient, monkeypatch: pytest.MonkeyPatch) -> GoogleAccessPlane:
     monkeypatch.setattr(PolicyTags, "resources", lambda *_: {"person": PERSON})
-    return GoogleAccessPlane(client, Rest(requests.Session), "US")  # type: ignore[arg-type]
+    return GoogleAccessPlane(client, Rest(httpx.Client), "US")  # type: ignore[arg-type]
 
 
 def test_readers_are_those_of_the_viewers_role_in_lower_case(plane: GoogleAccessPlane):

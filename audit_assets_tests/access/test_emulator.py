@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import httpx
 import pytest
-import requests
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
@@ -76,7 +76,7 @@ def client(emulator: Emulator) -> Iterator[bigquery.Client]:
 
 @pytest.fixture
 def plane(emulator: Emulator, client: bigquery.Client) -> WithoutIam:
-    return WithoutIam(client, Rest(requests.Session), "US", emulator.endpoint)
+    return WithoutIam(client, Rest(httpx.Client), "US", emulator.endpoint)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def seen(emulator: Emulator, principal: str, table: str) -> list[str]:
     """The ids that a principal sees in a table or view, sorted."""
     kind, who = principal.split(":")
     caller = {"X-Bqemu-Caller": "user:member@example.com", "X-Bqemu-Groups": who} if kind == "group" else {}
-    answer = requests.post(
+    answer = httpx.post(
         f"{emulator.endpoint}/bigquery/v2/projects/{emulator.project}/queries",
         json={"query": f"select id from `{emulator.project}.{table}` order by id", "useLegacySql": False},
         headers=caller or {"X-Bqemu-Caller": principal},

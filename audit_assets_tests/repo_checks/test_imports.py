@@ -101,6 +101,15 @@ def test_no_product_module_needs_a_development_dependency():
     assert imports_of("audit_assets", development_modules()) == []
 
 
+def test_httpx_sends_every_request_of_the_product():
+    """requests is imported only for the errors that Google's client lets through."""
+    assert imports_of("audit_assets", {"httpx"})
+    assert imports_of("audit_assets", {"requests"}) == [
+        "audit_assets/warehouse/bigquery/errors.py: requests",
+        "audit_assets/warehouse/bigquery/iam.py: requests",
+    ]
+
+
 @pytest.mark.parametrize("folder", ["benchmarks", "tools"])
 def test_benchmarks_and_tools_do_not_import_tests(folder: str):
     assert imports_of("audit_assets_tests", {"tools"}), "the tests use the tools, so imports are found"

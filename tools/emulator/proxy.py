@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import requests
+import httpx
 
 Matches = Callable[[str, str, bytes], bool]
 
@@ -62,7 +62,7 @@ def proxy_to(endpoint: str) -> Generator[Proxy]:
                 self.answer(fault.status, _refusal(fault), {"Content-Type": "application/json"})
                 return
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
-            answer = requests.request(self.command, endpoint + self.path, data=body, headers=headers, timeout=60)
+            answer = httpx.request(self.command, endpoint + self.path, content=body, headers=headers, timeout=60)
             proxy.passed.append((self.command, self.path))
             if fault is not None:
                 self.close_connection = True

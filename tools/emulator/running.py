@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
+import httpx
 
 from audit_assets.demo.server_process import free_port
 from audit_assets.settings import PROJECT_ROOT
@@ -130,9 +130,9 @@ def _wait_until_it_answers(emulator: Emulator) -> None:
                 f"the emulator ended with {emulator.process.returncode}: {lines[-1]}; see {emulator.log}"
             )
         try:
-            if requests.get(address, timeout=1).ok:
+            if httpx.get(address, timeout=1).is_success:
                 return
-        except requests.RequestException:
+        except httpx.HTTPError:
             time.sleep(0.1)
     raise EmulatorError(f"the emulator does not answer within {_STARTS_WITHIN:.0f} s; see {emulator.log}")
 

@@ -28,7 +28,7 @@ _FIXES = {
 @contextmanager
 def google_errors(location: TableLocation) -> Generator[None]:
     """Raises Google's errors in the block as WarehouseError; other errors are not changed."""
-    import requests
+    import requests  # Google's client sends with it, and lets its errors through
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
 

@@ -5,13 +5,14 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping, 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import requests
+import httpx
 
 from audit_assets.warehouse.access import MASKED_READER, RAW_READER, VIEWER, DatasetAccess, RowPolicyState, TagState
 from audit_assets.warehouse.bigquery.client import TableLocation, open_client
 from audit_assets.warehouse.protocol import WarehouseError
 
 if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
     from google.cloud import bigquery
 
 
@@ -20,11 +21,11 @@ _PERMISSION = re.compile(r"\b((?:bigquery|datacatalog|resourcemanager)\.[A-Za-z]
 
 
 class Rest:
-    """A REST client with a session that signs requests. `open_session` is called before the first request."""
+    """Google's REST APIs, over an HTTP client that signs requests. `open_http` is called before the first request."""
 
-    def __init__(self, open_session: Callable[[], requests.Session]) -> None:
-        self._open = open_session
-        self._session: requests.Session | None = None
+    def __init__(self, open_http: Callable[[], httpx.Client]) -> None:
+        self._open = open_http
+        self._http: httpx.Client | None = None
 
     def get(self, address: str, parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
         """The response. Raises WarehouseError, as all methods do."""
@@ -53,12 +54,12 @@ class Rest:
     def _request(
         self, verb: str, address: str, parameters: Mapping[str, str] | None, body: Mapping[str, Any] | None
     ) -> dict[str, Any]:
-        if self._session is None:
-            self._session = self._open()
+        if self._http is None:
+            self._http = self._open()
         about = address.split("?")[0].split("/projects/")[-1]
         try:
-            answer = self._session.request(verb, address, params=parameters, json=body, timeout=_SECONDS)
-        except requests.RequestException as error:
+            answer = self._http.request(verb, address, params=parameters, json=body, timeout=_SECONDS)
+        except httpx.HTTPError as error:
             raise WarehouseError(
                 f"{about}: nothing answers at {address.split('/')[2]} ({type(error).__name__})"
             ) from None
@@ -66,7 +67,7 @@ class Rest:
         if answer.status_code >= 400:
             problem = document.get("error", {})
             message = problem.get("message", "") if isinstance(problem, dict) else str(problem)
-            raise WarehouseError(f"{about}: {with_fix(message or answer.reason, answer.status_code)}")
+            raise WarehouseError(f"{about}: {with_fix(message or answer.reason_phrase, answer.status_code)}")
         return document
 
 
@@ -91,7 +92,7 @@ def with_fix(message: str, status: int | None) -> str:
             return text
 
 
-def _json(answer: requests.Response) -> dict[str, Any]:
+def _json(answer: httpx.Response) -> dict[str, Any]:
     try:
         document = answer.json()
     except ValueError:
@@ -342,17 +343,36 @@ def open_plane(location: TableLocation) -> GoogleAccessPlane:
     Raises WarehouseError.
     """
     client = open_client(location)
-    rest = Rest(_signing_session if location.endpoint is None else requests.Session)
+    rest = Rest(_signing_client if location.endpoint is None else httpx.Client)
     return GoogleAccessPlane(client, rest, location.location, location.endpoint or ENDPOINT)
 
 
-def _signing_session() -> requests.Session:
+def _signing_client() -> httpx.Client:
     import google.auth
-    from google.auth.transport.requests import AuthorizedSession
 
     with _google_errors("signing in"):
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-    return AuthorizedSession(credentials)
+    return httpx.Client(auth=GoogleAuth(credentials))
+
+
+class GoogleAuth(httpx.Auth):
+    """Signs requests with Google credentials, and renews them once if Google refuses them. Raises WarehouseError if
+    they cannot be renewed."""
+
+    def __init__(self, credentials: "Credentials") -> None:
+        from google.auth.transport.requests import Request
+
+        self._credentials, self._transport = credentials, Request()
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        with _google_errors("signing in"):
+            self._credentials.before_request(self._transport, request.method, str(request.url), request.headers)
+        response = yield request
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            with _google_errors("signing in"):
+                self._credentials.refresh(self._transport)
+                self._credentials.apply(request.headers)
+            yield request
 
 
 def _is_view(entry: "bigquery.AccessEntry") -> bool:
@@ -399,6 +419,7 @@ def _lower(member: str) -> str:
 @contextmanager
 def _google_errors(doing: str) -> Generator[None]:
     """Raises Google's errors as WarehouseErrors, in one sentence with the fix."""
+    import requests  # Google's client sends with it, and lets its errors through
     from google.api_core.exceptions import GoogleAPIError, RetryError
     from google.auth.exceptions import GoogleAuthError
 
