@@ -37,7 +37,7 @@ from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from audit_assets.alerting.ledger.migrations import add_missing_columns
+from audit_assets.alerting.ledger.migrations import upgrade_schema
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -61,7 +61,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 _BUSY_SECONDS = 30
-_CREATING_TABLES, _RECORDING, CLAIMING = 7240191, 7240192, 7240193  # advisory locks on Postgres
+_UPGRADING, _RECORDING, CLAIMING = 7240191, 7240192, 7240193  # advisory locks on Postgres
 
 
 class LedgerError(Exception):
@@ -251,8 +251,6 @@ remediations = Table(
     Column("lease_until", UtcDateTime),
 )
 
-TABLES = tuple(_tables.tables)
-
 
 class Ledger:
     """The alert ledger. Transactions are serialized on SQLite; on Postgres, rows are locked as they are read."""
@@ -286,7 +284,7 @@ class Ledger:
 
 
 def open_ledger(url: str) -> Ledger:
-    """Opens the ledger at `url` and creates missing tables and columns. Raises LedgerError."""
+    """Opens the ledger at `url`; creates its tables, or upgrades those of an earlier version. Raises LedgerError."""
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
@@ -298,9 +296,8 @@ def open_ledger(url: str) -> Ledger:
         else:
             engine = create_engine(parsed, pool_size=1, max_overflow=4, pool_pre_ping=True)
         with engine.begin() as connection:
-            lock_for_transaction(connection, _CREATING_TABLES)
-            _tables.create_all(connection)
-            add_missing_columns(connection, _tables)
+            lock_for_transaction(connection, _UPGRADING)
+            upgrade_schema(connection, _tables)
     except ArgumentError:
         raise LedgerError("AI_AUDIT_LEDGER_URL: is not a database URL; see .env.example") from None
     except (SQLAlchemyError, OSError) as error:
