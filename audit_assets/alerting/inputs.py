@@ -23,16 +23,16 @@ from audit_assets.warehouse.facts import DISCREPANCIES, read_discrepancies, read
 from audit_assets.warehouse.protocol import SyncRow
 from audit_assets.warehouse.snapshot import open_snapshot, read_manifest
 
+LIVE = "live"  # the environment of the sync itself; drills have `sim`
+
+# How far back facts are loaded. An episode that began earlier is reported as having begun then.
+_HISTORY = timedelta(days=3)
+_REPLAY_STEP = timedelta(minutes=5)  # how often a replay evaluates the rules about the sync
+
 
 def load_routing(settings: Settings) -> Routing:
     """The routes, with the channels from the settings. Raises RoutingError."""
     return read_routing(settings.routing_file).with_channels(settings.slack_channel, settings.slack_compliance_channel)
-
-
-# How far back facts are loaded. An episode that began earlier is reported as having begun then.
-_HISTORY = timedelta(days=3)
-
-LIVE = "live"  # the environment of the sync itself; drills have `sim`
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,6 @@ def _with_attempts(runs: Sequence[SyncRow], attempts: Iterable[FailedAttempt]) -
         elif run.status == "running":
             known[attempt.sync_id] = replace(run, status="failed", error=attempt.error)
     return tuple(known.values())
-
-
-_REPLAY_STEP = timedelta(minutes=5)  # how often a replay evaluates the rules about the sync
 
 
 def replayed_facts(settings: Settings, lookback: timedelta, now: datetime) -> LiveFacts:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console, Group
 from rich.text import Text
@@ -17,6 +17,8 @@ from audit_assets.alerting.delivery.outbox import CONSOLE, Delivery
 from audit_assets.alerting.delivery.outcome import Outcome
 from audit_assets.alerting.findings_report import print_uncropped
 from audit_assets.settings import Settings
+
+ISSUE_TYPE = "Task"
 
 
 class SlackSender:
@@ -81,7 +83,9 @@ class ConsoleSender:
 
     def send(self, delivery: Delivery, posted: str | None) -> Outcome:
         text = delivery.payload.get("title") or delivery.payload.get("text")
-        text = text or delivery.payload.get("payload", {}).get("summary")
+        event = delivery.payload.get("payload")
+        if isinstance(event, Mapping):
+            text = text or cast("Mapping[str, object]", event).get("summary")
         text = text or f"{delivery.payload.get('event_action', delivery.action)} {delivery.alert_key or ''}"
         line = Text(f"→ {delivery.target} {delivery.action}: {text}", no_wrap=True, overflow="ignore")
         print_uncropped(self._console, Group(line, render(delivery.payload)) if delivery.action == "post" else line)
@@ -97,9 +101,6 @@ def build_senders(
         "slack": SlackSender(slack) if slack else fallback,
         "pagerduty": PagerDutySender(pagerduty) if pagerduty else fallback,
     }
-
-
-ISSUE_TYPE = "Task"
 
 
 class JiraSender:

@@ -3,19 +3,19 @@
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Row, or_, select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.channels.pagerduty_incidents import Acknowledgement, PagerDutyIncidents
 from audit_assets.alerting.channels.slack_message import escape_mrkdwn
 from audit_assets.alerting.delivery import outbox, self_alerts
+from audit_assets.alerting.delivery.outbox import TargetState
 from audit_assets.alerting.delivery.outcome import Outcome
 from audit_assets.alerting.delivery.watchdog import PAGERDUTY_API
 from audit_assets.alerting.ledger import store
 from audit_assets.alerting.ledger.store import StoredAlert
-from audit_assets.alerting.ledger.tables import Ledger, alerts, deliveries, targets
+from audit_assets.alerting.ledger.tables import Ledger, alerts, deliveries, has_action, has_status
 from audit_assets.alerting.notify.enqueue import enqueue_ack_update
 from audit_assets.rules.routing import Routing
 
@@ -80,7 +80,7 @@ def poll_acknowledgements(
     later. The first failure ends the round, and the next rounds back off. Raises LedgerError."""
     with ledger.transaction() as connection:
         failing = _failing_target(connection)
-        if failing is not None and failing.not_before > clock():
+        if failing is not None and failing.not_before is not None and failing.not_before > clock():
             return AckPollResult(error=failing.said)
         known = store.open_episodes(connection)
         unacknowledged = [stored for stored in known if stored.alert.acknowledged_at is None]
@@ -110,7 +110,7 @@ def _at_pagerduty(connection: Connection) -> set[str]:
     console have no dedup key; suppressed and pending rows are not at PagerDuty yet."""
     open_ones = (alerts.c.resolved_at.is_(None), alerts.c.acknowledged_at.is_(None))
     groups = select(alerts.c.group_key).where(*open_ones)
-    sent = (deliveries.c.action == "trigger", deliveries.c.status == "sent", deliveries.c.group_key.in_(groups))
+    sent = (has_action("trigger"), has_status("sent"), deliveries.c.group_key.in_(groups))
     return set(connection.execute(select(deliveries.c.reference).where(*sent)).scalars())
 
 
@@ -131,9 +131,9 @@ def _record(connection: Connection, query: AckQuery, response: Acknowledgement, 
     return len(acknowledged)
 
 
-def _failing_target(connection: Connection) -> Row[Any] | None:
-    failing = (targets.c.target == PAGERDUTY_API, targets.c.failures > 0)
-    return connection.execute(select(targets).where(*failing)).first()
+def _failing_target(connection: Connection) -> TargetState | None:
+    known = outbox.target_state(connection, PAGERDUTY_API)
+    return known if known is not None and known.failures else None
 
 
 def _back_off(connection: Connection, outcome: Outcome, routing: Routing, now: datetime) -> None:

@@ -14,19 +14,18 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Protocol
+from typing import Literal, Protocol
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.channels.http_client import ATTEMPT_SECONDS, attempt
 from audit_assets.alerting.delivery import outbox, self_alerts, silences
-from audit_assets.alerting.delivery.deadman_check import check_deadman, record_heartbeat
 from audit_assets.alerting.delivery.outbox import Delivery
 from audit_assets.alerting.delivery.outcome import Outcome
 from audit_assets.alerting.delivery.reminders import remind
 from audit_assets.alerting.ledger import store
-from audit_assets.alerting.ledger.tables import Ledger, deliveries, targets
+from audit_assets.alerting.ledger.tables import Ledger, deliveries, has_status
 from audit_assets.alerting.notify.formatting import duration
 from audit_assets.rules.routing import Routing
 
@@ -59,7 +58,7 @@ class DeliveryCounts:
     suppressed: int = 0
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
-    def count(self, outcome: str) -> None:
+    def count(self, outcome: Literal["sent", "retried", "parked", "dead", "suppressed"]) -> None:
         """Adds one; thread-safe."""
         with self._lock:
             setattr(self, outcome, getattr(self, outcome) + 1)
@@ -79,8 +78,8 @@ def deliver(
     run = _Run(ledger, senders, routing, clock, clock() + budget, lease)
     reaching = [name for name, sender in senders.items() if not sender.is_console]
     with ledger.transaction(exclusive=True) as connection:
-        record_heartbeat(connection, clock())
-        check_deadman(connection, routing, clock())
+        self_alerts.record_heartbeat(connection, clock())
+        self_alerts.check_deadman(connection, routing, clock())
         if reaching:
             outbox.requeue_from_console(connection, reaching, clock())
         remind(connection, routing, clock())
@@ -167,7 +166,7 @@ def _settle(
     worker: str,
     done: DeliveryCounts,
 ) -> None:
-    before = connection.execute(select(targets).where(targets.c.target == delivery.target)).first()
+    before = outbox.target_state(connection, delivery.target)
     status = outbox.settle(connection, delivery, outcome, now, worker)
     if status == "sent":
         done.count("sent")
@@ -254,8 +253,6 @@ def _other_target(target: str, routing: Routing) -> str | None:
 
 def count_waiting(connection: Connection) -> Mapping[str, int]:
     """The number of unfinished rows, by status."""
-    rows = connection.execute(select(deliveries.c.status).where(deliveries.c.status.in_(outbox.UNFINISHED))).scalars()
-    counted: dict[str, int] = {}
-    for status in rows:
-        counted[status] = counted.get(status, 0) + 1
-    return counted
+    counted = select(deliveries.c.status, func.count().label("number")).where(has_status(*outbox.UNFINISHED))
+    grouped = counted.group_by(deliveries.c.status).order_by(deliveries.c.status)
+    return {row.status: row.number for row in connection.execute(grouped)}

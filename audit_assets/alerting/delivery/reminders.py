@@ -10,7 +10,7 @@ from audit_assets.alerting.delivery import outbox
 from audit_assets.alerting.delivery.outbox import Entry
 from audit_assets.alerting.delivery.silences import silences_at
 from audit_assets.alerting.ledger import store
-from audit_assets.alerting.ledger.tables import alerts, deliveries
+from audit_assets.alerting.ledger.tables import alerts, deliveries, has_action, has_status
 from audit_assets.rules.routing import Routing
 
 
@@ -21,11 +21,11 @@ def remind(connection: Connection, routing: Routing, now: datetime) -> None:
     if not every:
         return
     is_open = select(alerts.c.key).where(alerts.c.group_key == deliveries.c.group_key, alerts.c.resolved_at.is_(None))
-    posted = (deliveries.c.action == "post", deliveries.c.status == "sent", deliveries.c.target.in_(every))
+    posted = (has_action("post"), has_status("sent"), deliveries.c.target.in_(every))
     silenced = silences_at(connection, now)
-    for post in connection.execute(select(deliveries).where(*posted, is_open.exists())).all():
-        turn = (now - post.ended_at) // every[post.target]
-        if turn < 1:
+    for post in outbox.find(connection, *posted, is_open.exists()):
+        turn = 0 if post.ended_at is None else (now - post.ended_at) // every[post.target]
+        if turn < 1 or post.group_key is None:
             continue
         waiting = [
             stored for stored in store.alerts_of_group(connection, post.group_key)

@@ -8,9 +8,9 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.delivery import outbox
-from audit_assets.alerting.delivery.outbox import Delivery, delivery_from_row
+from audit_assets.alerting.delivery.outbox import Delivery
 from audit_assets.alerting.ledger import store
-from audit_assets.alerting.ledger.tables import deliveries, drills, silences
+from audit_assets.alerting.ledger.tables import deliveries, drills, has_status, silences
 from audit_assets.alerting.notify.notification import AlertState
 from audit_assets.rules.routing import Routing
 
@@ -94,10 +94,10 @@ def suppression_reason(connection: Connection, delivery: Delivery, routing: Rout
 
 def release_suppressed(connection: Connection, routing: Routing, now: datetime) -> None:
     """Requeues suppressed rows that may be sent now."""
-    for row in connection.execute(select(deliveries).where(deliveries.c.status == "suppressed")).all():
-        if suppression_reason(connection, delivery_from_row(row), routing, now) is None:
+    for delivery in outbox.find(connection, has_status("suppressed")):
+        if suppression_reason(connection, delivery, routing, now) is None:
             values = {"status": "pending", "not_before": None, "said": None}
-            connection.execute(update(deliveries).where(deliveries.c.seq == row.seq).values(**values))
+            connection.execute(update(deliveries).where(deliveries.c.seq == delivery.seq).values(**values))
 
 
 def suppress(connection: Connection, delivery: Delivery, reason: str) -> None:

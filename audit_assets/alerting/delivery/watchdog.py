@@ -11,7 +11,15 @@ from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.channels.pagerduty import PagerDutyClient
 from audit_assets.alerting.ledger.store import CLOCKS_DIFFER, last_evaluated_at
-from audit_assets.alerting.ledger.tables import LedgerError, deliveries, evaluations, heartbeats, open_ledger, targets
+from audit_assets.alerting.ledger.tables import (
+    LedgerError,
+    deliveries,
+    evaluations,
+    has_status,
+    heartbeats,
+    open_ledger,
+    targets,
+)
 from audit_assets.alerting.notify.formatting import counted, duration
 from audit_assets.settings import Settings
 from audit_assets.text.sanitize import escape
@@ -70,7 +78,7 @@ def _deliverer_stopped(connection: Connection, now: datetime, grace_period: time
 
 def _undelivered(connection: Connection, now: datetime, grace_period: timedelta) -> list[Problem]:
     """Messages that wait too long. Suppressed rows are not a problem; those of a parked target are reported with it."""
-    mine = (deliveries.c.status.in_(("pending", "inflight")), deliveries.c.created_at < now - grace_period)
+    mine = (has_status("pending", "inflight"), deliveries.c.created_at < now - grace_period)
     by_target = select(deliveries.c.target, func.count().label("rows")).where(*mine).group_by(deliveries.c.target)
     return [
         Problem(
@@ -93,7 +101,7 @@ def _parked_targets(connection: Connection) -> list[Problem]:
 
 
 def _dead_messages(connection: Connection, now: datetime) -> list[Problem]:
-    lately = (deliveries.c.status == "dead", deliveries.c.ended_at > now - timedelta(hours=24))
+    lately = (has_status("dead"), deliveries.c.ended_at > now - timedelta(hours=24))
     number = connection.execute(select(func.count()).select_from(deliveries).where(*lately)).scalar_one()
     if not number:
         return []

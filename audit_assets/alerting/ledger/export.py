@@ -89,6 +89,15 @@ EXPORTED_COLUMNS: Mapping[Table, Mapping[str, str]] = {
 # `at` is a reserved word in both engines.
 _LEDGER_NAMES = {"happened_at": "at"}
 
+# Kind of column → type in DuckDB, and in Arrow.
+_TYPES: Mapping[str, tuple[str, pa.DataType]] = {
+    "timestamp": ("timestamptz", pa.timestamp("us", tz="UTC")),
+    "float": ("double", pa.float64()),
+    "integer": ("bigint", pa.int64()),
+    "boolean": ("boolean", pa.bool_()),
+    "text": ("varchar", pa.string()),
+}
+
 
 def export_ledger(ledger: Ledger, session: MaintenanceSession) -> Mapping[str, int]:
     """Updates the copies from the ledger, with one transaction on each side; the caller holds the warehouse lock.
@@ -112,15 +121,6 @@ def column_types(table: Table) -> dict[str, str]:
 
 def _column(table: Table, name: str) -> Column[object]:
     return table.c[_LEDGER_NAMES.get(name, name)]
-
-
-_TYPES: Mapping[str, tuple[str, pa.DataType]] = {
-    "timestamp": ("timestamptz", pa.timestamp("us", tz="UTC")),
-    "float": ("double", pa.float64()),
-    "integer": ("bigint", pa.int64()),
-    "boolean": ("boolean", pa.bool_()),
-    "text": ("varchar", pa.string()),
-}
 
 
 def _kind(column: Column[object]) -> str:

@@ -1,23 +1,27 @@
 """Reads and writes of episodes, groups, events and evaluations in the ledger, as values; no decisions are made here."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 
+from audit_assets.alerting.ledger.states import EvaluationOutcome, EventKind
 from audit_assets.alerting.ledger.tables import LedgerError, alerts, evaluations, events, groups, owner
 from audit_assets.alerting.notify.notification import AlertState
 from audit_assets.alerting.notify.transitions import Instance
 from audit_assets.rules.episode import distance
+from audit_assets.rules.model import Rule
+
+CLOCKS_DIFFER = timedelta(minutes=5)  # the largest tolerated clock difference between machines that share a ledger
 
 _FIGURES = ("value", "baseline", "threshold", "delta_percent", "peak", "window_start", "window_end", "way")
-
+# The fields of a rule that a message needs. They are stored, in case the file is deleted before the message changes.
+_SHOWN = ("id", "title", "description", "kind", "severity", "routes", "colour", "runbook", "unit", "value_is")
 _IN_ONE_STATEMENT = 1000
-CLOCKS_DIFFER = timedelta(minutes=5)  # the largest tolerated clock difference between machines that share a ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Evaluation:
     as_of: datetime
     window_end: datetime | None
     at: datetime
-    outcome: str
+    outcome: EvaluationOutcome
     open: int
     said: str | None
     run_id: str
@@ -138,7 +142,7 @@ def update_alert(connection: Connection, alert: AlertState, as_of: datetime) -> 
 
 
 def add_event(
-    connection: Connection, alert: AlertState, kind: str, evaluation: Evaluation, detail: str | None = None
+    connection: Connection, alert: AlertState, kind: EventKind, evaluation: Evaluation, detail: str | None = None
 ) -> None:
     """Appends an event of an episode. The same kind of event of the same evaluation is not written twice."""
     same = (events.c.key == alert.key, events.c.kind == kind, events.c.evaluation == evaluation.id)
@@ -159,12 +163,13 @@ def acknowledge(connection: Connection, key: str, at: datetime, by: str) -> bool
     return True
 
 
-def last_evaluation(connection: Connection, rule_id: str, now: datetime) -> Row[Any] | None:
+def last_evaluation(connection: Connection, rule_id: str, now: datetime) -> Evaluation | None:
     """The newest evaluation of a rule that was not ignored."""
     mine = (evaluations.c.rule_id == rule_id, evaluations.c.outcome.in_(("judged", "not_ready")), _not_ahead(now))
     known = evaluations.c
     newest = (known.facts_version.desc().nulls_last(), known.as_of.desc(), known.at.desc(), known.id)
-    return connection.execute(select(evaluations).where(*mine).order_by(*newest).limit(1)).first()
+    row = connection.execute(select(evaluations).where(*mine).order_by(*newest).limit(1)).first()
+    return None if row is None else Evaluation(**{field.name: getattr(row, field.name) for field in fields(Evaluation)})
 
 
 def failures_in_a_row(connection: Connection, rule_id: str, at_most: int, now: datetime) -> int:
@@ -191,8 +196,7 @@ def has_evaluation(connection: Connection, evaluation_id: str) -> bool:
 
 
 def add_evaluation(connection: Connection, evaluation: Evaluation) -> None:
-    fields = ("id", "rule_id", "as_of", "window_end", "at", "outcome", "open", "said", "run_id", "facts_version")
-    connection.execute(insert(evaluations).values({name: getattr(evaluation, name) for name in fields}))
+    connection.execute(insert(evaluations).values(asdict(evaluation)))
 
 
 def delete_evaluations(connection: Connection, before: datetime) -> int:
@@ -211,16 +215,23 @@ def open_group(connection: Connection, rule_id: str, environment: str, since: da
     ).scalar()
 
 
-def add_group(
-    connection: Connection, key: str, rule_id: str, environment: str, at: datetime, rule: Mapping[str, Any]
-) -> None:
+def add_group(connection: Connection, key: str, rule: Rule, environment: str, at: datetime) -> None:
     if connection.execute(select(groups.c.key).where(groups.c.key == key)).first() is None:
-        values = {"environment": environment, "opened_at": at, "rule": json.dumps(rule)}
-        connection.execute(insert(groups).values(key=key, rule_id=rule_id, **values))
+        values = {"environment": environment, "opened_at": at}
+        values["rule"] = json.dumps({name: getattr(rule, name) for name in _SHOWN})
+        connection.execute(insert(groups).values(key=key, rule_id=rule.id, **values))
 
 
-def rule_of_group(connection: Connection, key: str) -> Mapping[str, Any]:
-    return json.loads(connection.execute(select(groups.c.rule).where(groups.c.key == key)).scalar_one())
+def rule_of_group(connection: Connection, key: str) -> Rule:
+    """The rule of a group as it was when the group was added, for its messages; it never fires."""
+    shown = json.loads(connection.execute(select(groups.c.rule).where(groups.c.key == key)).scalar_one())
+    return stub_rule(**{**shown, "routes": tuple(shown["routes"])})
+
+
+def stub_rule(**shown: Any) -> Rule:
+    """A rule that a message can show, and that never fires. `shown` are the fields that messages need."""
+    never_fires = {"watch": "", "per": (), "window": "now", "fires_when": "false", "value": "", "threshold": ""}
+    return Rule.model_construct(None, **never_fires, **shown)
 
 
 def _from_row(row: Row[Any]) -> StoredAlert:

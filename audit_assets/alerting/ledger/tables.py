@@ -17,10 +17,12 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     Engine,
     Float,
+    FromClause,
     Index,
     Integer,
     MetaData,
@@ -38,6 +40,10 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from audit_assets.alerting.ledger.migrations import upgrade_schema
+from audit_assets.alerting.ledger.states import Action, DeliveryStatus
+
+_BUSY_SECONDS = 30
+_UPGRADING, _RECORDING, CLAIMING = 7240191, 7240192, 7240193  # advisory locks on Postgres
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -58,10 +64,6 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-_BUSY_SECONDS = 30
-_UPGRADING, _RECORDING, CLAIMING = 7240191, 7240192, 7240193  # advisory locks on Postgres
 
 
 class LedgerError(Exception):
@@ -112,9 +114,8 @@ groups = Table(
     Column("rule_id", String, nullable=False, index=True),
     Column("environment", String, nullable=False),
     Column("opened_at", UtcDateTime, nullable=False),
-    Column(
-        "rule", Text, nullable=False
-    ),  # JSON: the fields of the rule that a message needs, in case the file is deleted
+    # JSON: the fields of the rule that a message needs, in case the file is deleted
+    Column("rule", Text, nullable=False),
 )
 
 events = Table(
@@ -140,7 +141,7 @@ evaluations = Table(
     Column("facts_version", BigInteger),  # of the evaluated table; null if unknown
     Column("window_end", UtcDateTime),
     Column("at", UtcDateTime, nullable=False),
-    Column("outcome", String, nullable=False),  # judged, not_ready, failed, outdated
+    Column("outcome", String, nullable=False),  # an EvaluationOutcome
     Column("open", Integer, nullable=False),
     Column("said", Text),
     Column("run_id", String, nullable=False),
@@ -160,7 +161,7 @@ deliveries = Table(
     Column("group_key", String),
     Column("payload", Text, nullable=False),
     Column("fallback", Text),  # sent if the provider refuses the payload
-    Column("status", String, nullable=False),
+    Column("status", String, nullable=False),  # a DeliveryStatus
     Column("maybe_taken", Boolean, nullable=False, default=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("not_before", UtcDateTime),
@@ -304,6 +305,16 @@ def open_ledger(url: str) -> Ledger:
         safe_url = make_url(url).render_as_string(hide_password=True)
         raise LedgerError(f"the alert ledger at {safe_url} cannot be opened: {_first_line(error)}") from None
     return Ledger(engine)
+
+
+def has_status(*statuses: DeliveryStatus, of: FromClause = deliveries) -> ColumnElement[bool]:
+    """Rows of `of`, the deliveries or an alias of them, with one of these statuses."""
+    return of.c.status.in_(statuses)
+
+
+def has_action(*actions: Action, of: FromClause = deliveries) -> ColumnElement[bool]:
+    """Rows of `of`, the deliveries or an alias of them, with one of these actions."""
+    return of.c.action.in_(actions)
 
 
 def lock_for_transaction(connection: Connection, lock: int) -> None:

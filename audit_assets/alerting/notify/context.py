@@ -15,6 +15,13 @@ from audit_assets.rules.model import Rule
 
 WINDOWS = 16
 
+# Letters of other scripts, and digits, that look like a Latin letter. Unicode's list of confusables has 6,000 entries;
+# these are the ones that a keyboard or a copied text produces.
+_LATIN = str.maketrans(
+    "абвеіјкмнорсѕтухԁһԛԝӏьαβεικνορτυχγωı01",
+    "a6beijkmhopcstyxdhqwlbabeikvoptuxywiol",
+)  # fmt: skip
+
 
 def recent_values(
     rule: Rule,
@@ -54,14 +61,6 @@ def finding_of(rule: Rule, alert: AlertState) -> Finding:
 
 def _edge(rows: pl.DataFrame, column: str, at: datetime) -> pl.Expr:
     return pl.lit(at.date() if rows.schema[column] == pl.Date() else at)
-
-
-# Letters of other scripts, and digits, that look like a Latin letter. Unicode's list of confusables has 6,000 entries;
-# these are the ones that a keyboard or a copied text produces.
-_LATIN = str.maketrans(
-    "абвеіјкмнорсѕтухԁһԛԝӏьαβεικνορτυχγωı01",
-    "a6beijkmhopcstyxdhqwlbabeikvoptuxywiol",
-)  # fmt: skip
 
 
 def look_alikes(names: Iterable[str], known: Iterable[str]) -> Mapping[str, tuple[str, tuple[str, ...]]]:

@@ -1,20 +1,18 @@
 """Queues the messages about a state change: rows in the outbox, written in the transaction of the change itself."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.channels import pagerduty_event, slack_message, ticket
 from audit_assets.alerting.delivery import outbox
-from audit_assets.alerting.delivery.outbox import Entry
+from audit_assets.alerting.delivery.outbox import Entry, Payload
 from audit_assets.alerting.ledger import store
 from audit_assets.alerting.ledger.store import Evaluation
-from audit_assets.alerting.ledger.tables import alerts, deliveries
+from audit_assets.alerting.ledger.tables import alerts, deliveries, has_action
 from audit_assets.alerting.notify.notification import AlertState, Notification
 from audit_assets.rules.model import Rule
 from audit_assets.rules.routing import Routing
@@ -74,16 +72,16 @@ def enqueue_ack_update(connection: Connection, group_key: str, about: str, now: 
     between two evaluations there are no facts to render it from. `about` distinguishes this edit from other edits of
     the same message."""
     group_alerts = [stored.alert for stored in store.alerts_of_group(connection, group_key)]
-    posts = select(deliveries.c.stream).where(deliveries.c.group_key == group_key, deliveries.c.action == "post")
+    posts = select(deliveries.c.stream).where(deliveries.c.group_key == group_key, has_action("post"))
     for stream in connection.execute(posts.distinct()).scalars().all():
         posted, newest = outbox.newest_post(connection, stream), outbox.newest_content(connection, stream)
         if posted is None or newest is None or posted.status in ("superseded", "dead"):
             continue
         payload, fallback = (
-            slack_message.with_acknowledgements(json.loads(content), group_alerts, now)
+            slack_message.with_acknowledgements(content, group_alerts, now)
             for content in (newest.payload, newest.fallback or newest.payload)
         )
-        if outbox.is_unsent(posted):
+        if posted.is_unsent:
             outbox.rewrite(connection, posted.seq, payload, fallback)
         else:
             entry = Entry(stream, posted.target, "edit", posted.rule_id, about, payload, fallback, group_key=group_key)
@@ -103,11 +101,9 @@ def _enqueue_post(
     posted = outbox.newest_post(connection, stream)
     if posted is None:
         outbox.enqueue(connection, post, now)
-    elif not outbox.is_unsent(posted):
-        if posted.status in (
-            "superseded",
-            "dead",
-        ):  # there is no message to edit: new episodes get a message of their own
+    elif not posted.is_unsent:
+        # Without a message to edit, new episodes get a message of their own.
+        if posted.status in ("superseded", "dead"):
             if change.opened and not notification.is_over:
                 outbox.enqueue(connection, replace(post, about=evaluation.id), now)
             return
@@ -120,18 +116,18 @@ def _enqueue_post(
             resolved = _resolved_replies(notification, change)
             outbox.enqueue(connection, replace(reply, about=evaluation.id, payload=resolved), now)
     elif notification.is_over:
-        outbox.supersede(connection, now, deliveries.c.stream == stream)
+        outbox.supersede(connection, stream, now)
     else:
         outbox.rewrite(connection, posted.seq, post.payload, slack_message.minimal(notification))
 
 
 def _enqueue_edit(connection: Connection, post: Entry, about: str, now: datetime) -> None:
     """Queues an edit that replaces the message by `post`. Earlier edits that are not sent yet are dropped."""
-    outbox.supersede(connection, now, deliveries.c.stream == post.stream, deliveries.c.action == "edit")
+    outbox.supersede(connection, post.stream, now, only="edit")
     outbox.enqueue(connection, replace(post, action="edit", about=about), now)
 
 
-def _resolved_replies(notification: Notification, change: GroupChange) -> Mapping[str, Any]:
+def _resolved_replies(notification: Notification, change: GroupChange) -> Payload:
     """One line per closed episode. Beyond `_RESOLVED_LISTED` they are counted, which keeps the thread readable."""
     lines = [slack_message.resolved_reply(notification, alert)["text"] for alert in change.closed[:_RESOLVED_LISTED]]
     more = len(change.closed) - len(lines)
@@ -149,9 +145,9 @@ def _enqueue_ticket(connection: Connection, notification: Notification, change: 
     filed = outbox.first_row(connection, stream, "ticket")
     if filed is None:
         outbox.enqueue(connection, entry, now)
-    elif outbox.is_unsent(filed):
+    elif filed.is_unsent:
         if notification.is_over:
-            outbox.supersede(connection, now, deliveries.c.stream == stream)
+            outbox.supersede(connection, stream, now)
         else:
             outbox.rewrite(connection, filed.seq, entry.payload, None)
     elif notification.is_over and filed.status not in ("superseded", "dead"):
@@ -179,7 +175,7 @@ def _enqueue_pages(
     _enqueue_summary(connection, notification, change, target, evaluation, grew=bool(rest))
 
 
-def _trigger_entry(change: GroupChange, target: str, key: str, event: Mapping[str, Any], about: str) -> Entry:
+def _trigger_entry(change: GroupChange, target: str, key: str, event: Payload, about: str) -> Entry:
     return Entry(
         f"{key}|{target}", target, "trigger", change.rule.id, about, event,
         fallback=pagerduty_event.minimal(dict(event)), group_key=change.group_key,
@@ -192,8 +188,8 @@ def _enqueue_resolve(
     """Queues a resolve if the trigger was sent, or may have been; otherwise drops the trigger."""
     stream = f"{key}|{target}"
     triggers = outbox.unresolved_triggers(connection, stream)
-    if all(outbox.is_unsent(trigger) for trigger in triggers):
-        outbox.supersede(connection, evaluation.at, deliveries.c.stream == stream)
+    if all(trigger.is_unsent for trigger in triggers):
+        outbox.supersede(connection, stream, evaluation.at)
         return
     # A trigger that may have been accepted is not sent again: that would page somebody for an episode that is over. The
     # resolve is enough.
@@ -207,7 +203,7 @@ def _enqueue_resolve(
 
 
 def _count_triggers(connection: Connection, change: GroupChange, target: str) -> int:
-    mine = (deliveries.c.group_key == change.group_key, deliveries.c.target == target, deliveries.c.action == "trigger")
+    mine = (deliveries.c.group_key == change.group_key, deliveries.c.target == target, has_action("trigger"))
     return len(connection.execute(select(deliveries.c.seq).where(*mine, deliveries.c.alert_key.is_not(None))).all())
 
 

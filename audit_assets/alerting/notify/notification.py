@@ -6,14 +6,12 @@ Rendered by slack_message, pagerduty_event and ticket; filled from the ledger an
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
 
+from audit_assets.alerting.ledger.states import AlertStatus, ResolveReason
 from audit_assets.alerting.links import Links
 from audit_assets.rules.model import Rule
 
 DRILLS = "sim"  # the environment of rows that a drill generates
-
-AlertStatus = Literal["firing", "recovering", "resolved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class AlertState:
     since: datetime
     opened_at: datetime
     resolved_at: datetime | None
-    resolve_reason: str | None  # cleared, rule_removed, …; None while the episode is open
+    resolve_reason: ResolveReason | None  # None while the episode is open
     value: float | None
     baseline: float | None
     threshold: float | None

@@ -4,10 +4,8 @@ transaction."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import polars as pl
-from sqlalchemy import Row
 from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.ledger import store
@@ -17,10 +15,7 @@ from audit_assets.alerting.links import Links
 from audit_assets.alerting.notify.context import finding_of, look_alikes, recent_values
 from audit_assets.alerting.notify.enqueue import GroupChange, enqueue_notification
 from audit_assets.alerting.notify.notification import DRILLS, AlertState, Contributor, Notification
-from audit_assets.alerting.notify.rule_errors import CHECK_ERROR, check_error, check_error_rule, stub, stub_fields
 from audit_assets.alerting.notify.transitions import (
-    CLEARED,
-    RULE_REMOVED,
     Changes,
     Instance,
     find_changes,
@@ -28,11 +23,15 @@ from audit_assets.alerting.notify.transitions import (
     resolve_alerts,
 )
 from audit_assets.rules.business_clock import BusinessCalendar
+from audit_assets.rules.episode import Episode, Finding
 from audit_assets.rules.facts import REGISTRY, TABLES
 from audit_assets.rules.judge import Failure, RuleOutcome, RuleResult
 from audit_assets.rules.model import Rule, RuleSet
 from audit_assets.rules.routing import Routing
 from audit_assets.rules.top_contributors import cause, contributors, newly_registered
+from audit_assets.text.sanitize import escape
+
+CHECK_ERROR = "check_error"  # the id of the rule about rules whose evaluation fails
 
 # Episodes of a rule that open within this time of the first share its message.
 _GROUP_WINDOW = timedelta(hours=1)
@@ -124,7 +123,7 @@ def _record_result(connection: Connection, run: EvaluationRun, result: RuleResul
     _apply(connection, run, rule, found, known, evaluation, recorded)
 
 
-def _is_older(evaluation: Evaluation, newest: Row[Any]) -> bool:
+def _is_older(evaluation: Evaluation, newest: Evaluation) -> bool:
     """Whether newer facts have been evaluated already. The later of two publishings has the newer facts, whatever time
     they are known up to. Evaluations by earlier versions of this program have no facts version."""
     if evaluation.facts_version is not None and newest.facts_version is not None:
@@ -215,7 +214,7 @@ def _group_key(connection: Connection, run: EvaluationRun, rule: Rule, environme
         shared = store.open_group(connection, rule.id, environment, run.now - _GROUP_WINDOW)
         if shared is not None:
             return shared
-    store.add_group(connection, key, rule.id, environment, run.now, stub_fields(rule))
+    store.add_group(connection, key, rule, environment, run.now)
     return key
 
 
@@ -232,11 +231,36 @@ def _record_failure(connection: Connection, run: EvaluationRun, failure: Failure
     store.add_evaluation(connection, evaluation)
     if store.failures_in_a_row(connection, failure.rule_id, _FAILURES, run.now) < _FAILURES:
         return
-    rule = check_error_rule(failure)
+    rule = _check_error_rule(failure)
     known = {stored.instance: stored for stored in store.open_episodes(connection, CHECK_ERROR)}
-    instance, episode = check_error(failure, run.now)
+    instance, episode = _check_error(failure, run.now)
     if instance not in known:
         _apply(connection, run, rule, Changes(opened=((instance, episode),)), known, evaluation, recorded)
+
+
+def _check_error_rule(failure: Failure) -> Rule:
+    return store.stub_rule(
+        id=CHECK_ERROR,
+        title="AI Copilot Audit Rule Evaluation Failing",
+        description=escape(failure.message.splitlines()[0] if failure.message else "no reason given", 400),
+        kind="failure",
+        severity="error",
+        routes=("ops",),
+        colour="#DC2626",
+        runbook="incident-response",
+        unit="count",
+        value_is=None,
+    )
+
+
+def _check_error(failure: Failure, now: datetime) -> tuple[Instance, Episode]:
+    """The episode of a rule whose evaluation fails, from `now` (UTC) on."""
+    dimensions = (("rule", failure.rule_id),)
+    finding = Finding(CHECK_ERROR, "live", dimensions, None, None, None, None, now, now)
+    return Instance(CHECK_ERROR, "live", dimensions), Episode(
+        state="firing", since=now, at=now, opened_at=now, last_fired_at=now, resolved_at=None,
+        recent=(True,), latest=finding, worst=finding,
+    )  # fmt: skip
 
 
 def _resolve_check_error(
@@ -249,8 +273,8 @@ def _resolve_check_error(
         if stored.alert.dimension("rule") == rule_id
     }
     if known:
-        resolved = resolve_alerts([stored.alert for stored in known.values()], run.now, CLEARED)
-        rule = stub(store.rule_of_group(connection, next(iter(known.values())).group_key))
+        resolved = resolve_alerts([stored.alert for stored in known.values()], run.now, "cleared")
+        rule = store.rule_of_group(connection, next(iter(known.values())).group_key)
         _apply(connection, run, rule, Changes(resolved=resolved), known, evaluation, recorded)
 
 
@@ -267,8 +291,8 @@ def _resolve_removed_rules(connection: Connection, run: EvaluationRun, recorded:
             at=run.now, outcome="removed", open=0, said=None, run_id=run.run_id,
         )  # fmt: skip
         store.add_evaluation(connection, evaluation)
-        resolved = resolve_alerts([stored.alert for stored in removed.values()], run.now, RULE_REMOVED)
-        rule = stub(store.rule_of_group(connection, next(iter(removed.values())).group_key))
+        resolved = resolve_alerts([stored.alert for stored in removed.values()], run.now, "rule_removed")
+        rule = store.rule_of_group(connection, next(iter(removed.values())).group_key)
         _apply(connection, run, rule, Changes(resolved=resolved), removed, evaluation, recorded)
 
 

@@ -7,14 +7,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from audit_assets.alerting.ledger.states import ResolveReason
 from audit_assets.alerting.notify.notification import AlertState
 from audit_assets.rules.episode import Episode
 from audit_assets.rules.judge import RuleResult
 
 # A window that ended longer ago opens no episode: its data arrived late.
 _MAX_AGE_TO_OPEN = timedelta(minutes=30)
-
-CLEARED, RULE_REMOVED = "cleared", "rule_removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def find_changes(
             updated.append(_with_figures(stored[0], episode))
             continue
         if stored is not None:  # one episode ended and another began between two evaluations
-            resolved.append(_ended(stored[0], episode.since, CLEARED))
+            resolved.append(_ended(stored[0], episode.since, "cleared"))
         if episode.state == "firing" and as_of - episode.latest.window_end <= max(2 * width, _MAX_AGE_TO_OPEN):
             opened.append((instance, episode))
     unknown = {(environment or "live", dimensions) for environment, dimensions in result.indeterminate}
@@ -78,7 +77,7 @@ def find_changes(
         for instance, (alert, _) in known.items()
         if instance not in evaluated and _is_over(instance, result, unknown)
     ]
-    resolved += [_ended(alert, now, CLEARED) for alert in cleared]
+    resolved += [_ended(alert, now, "cleared") for alert in cleared]
     return Changes(tuple(opened), tuple(updated), tuple(resolved))
 
 
@@ -87,7 +86,7 @@ def _is_over(instance: Instance, result: RuleResult, unknown: Collection[object]
     return result.resolve_missing and (instance.environment, instance.dimensions) not in unknown
 
 
-def resolve_alerts(known: Iterable[AlertState], at: datetime, reason: str) -> tuple[AlertState, ...]:
+def resolve_alerts(known: Iterable[AlertState], at: datetime, reason: ResolveReason) -> tuple[AlertState, ...]:
     """`known`, resolved at `at` (UTC) for `reason`: something else than an evaluation of their rule."""
     return tuple(_ended(alert, at, reason) for alert in known)
 
@@ -131,5 +130,5 @@ def _with_figures(alert: AlertState, episode: Episode) -> AlertState:
     )
 
 
-def _ended(alert: AlertState, at: datetime, reason: str) -> AlertState:
+def _ended(alert: AlertState, at: datetime, reason: ResolveReason) -> AlertState:
     return replace(alert, state="resolved", resolved_at=max(at, alert.opened_at), resolve_reason=reason)

@@ -6,7 +6,7 @@ A plan does not change after it is made: what was approved is what is sent.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from audit_assets.alerting.delivery.outcome import Outcome, OutcomeKind
 from audit_assets.text.sanitize import escape
@@ -17,6 +17,9 @@ LEASE = timedelta(seconds=60)  # longer than an attempt may take
 
 # applying  an attempt is running, or its process died; the outcome is unknown once `lease_until` has passed
 Progress = OutcomeKind | Literal["applying"]
+
+# unknown  an attempt ended without a response, so it may have been accepted
+PlanState = Literal["planned", "approved", "applying", "unknown", "failed", "applied", "expired"]
 
 
 class RemediationError(Exception):
@@ -66,8 +69,7 @@ class Remediation:
         """The idempotency key: the same at every attempt."""
         return f"ai-audit-remediation-{self.id}"
 
-    def state(self, now: datetime) -> str:
-        """planned, approved, applying, unknown (may have been accepted), failed, applied or expired."""
+    def state(self, now: datetime) -> PlanState:
         if self.outcome == "sent":
             return "applied"
         if self.outcome == "applying" and self.lease_until is not None and now < self.lease_until:
@@ -143,7 +145,7 @@ def end_attempt(plan: Remediation, outcome: Outcome, now: datetime) -> Remediati
     return replace(plan, outcome=outcome.kind, said=outcome.detail, applied_at=applied_at, lease_until=None)
 
 
-def request_body(plan: Remediation) -> Mapping[str, Any]:
+def request_body(plan: Remediation) -> Mapping[str, str]:
     """The request body; it contains only what was planned."""
     return {
         "id": plan.id,
@@ -160,7 +162,7 @@ def request_body(plan: Remediation) -> Mapping[str, Any]:
 
 def next_step(plan: Remediation, now: datetime) -> str:
     """The next step for a plan; empty if nothing is left to do."""
-    steps = {
+    steps: Mapping[PlanState, str] = {
         "planned": f"another person than {escape(plan.planned_by)} must approve it before "
         f"{plan.expires_at:%H:%M:%S} UTC: `audit remediate approve {plan.id} --by NAME`",
         "approved": f"`audit remediate apply {plan.id}` sends it until {plan.expires_at:%H:%M:%S} UTC",

@@ -3,8 +3,8 @@
 import getpass
 import json
 import socket
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.engine import Connection
 
 from audit_assets.alerting.delivery.outcome import Outcome
+from audit_assets.alerting.ledger.states import EventKind
 from audit_assets.alerting.ledger.tables import Ledger, alerts, events, remediations
 from audit_assets.alerting.remediation import lifecycle
 from audit_assets.alerting.remediation.lifecycle import Alert, Remediation, RemediationError
@@ -23,13 +24,13 @@ _FIELDS = tuple(field.name for field in fields(Remediation))
 class Remediator(Protocol):
     """A client that can disable a capability: sends a document with an idempotency key."""
 
-    def send(self, document: Any, key: str) -> Outcome: ...
+    def send(self, document: Mapping[str, str], key: str) -> Outcome: ...
 
 
 def plan(connection: Connection, alert_key: str, plan_id: str, by: str, reason: str, now: datetime) -> Remediation:
     """Makes and stores a plan. Raises RemediationError."""
     remediation = lifecycle.make_plan(_alert(connection, alert_key), plan_id, by, reason, now)
-    connection.execute(insert(remediations).values(**_values(remediation)))
+    connection.execute(insert(remediations).values(asdict(remediation)))
     _add_event(
         connection,
         remediation,
@@ -77,7 +78,7 @@ def apply(ledger: Ledger, plan_id: str, by: str, remediator: Remediator, clock: 
         if known.outcome != "sent" and (outcome.kind == "sent" or known.attempts == begun.attempts):
             known = lifecycle.end_attempt(known, outcome, clock())
             _update(connection, known)
-        kind = "remediation_applied" if outcome.kind == "sent" else "remediation_not_applied"
+        kind: EventKind = "remediation_applied" if outcome.kind == "sent" else "remediation_not_applied"
         _add_event(connection, begun, kind, attempt, f"{outcome.kind}: {escape(outcome.detail, 400)}", clock())
     return known
 
@@ -114,20 +115,16 @@ def _alert(connection: Connection, key: str) -> Alert:
 
 
 def _update(connection: Connection, remediation: Remediation) -> None:
-    connection.execute(update(remediations).where(remediations.c.id == remediation.id).values(**_values(remediation)))
+    connection.execute(update(remediations).where(remediations.c.id == remediation.id).values(asdict(remediation)))
 
 
 def _add_event(
-    connection: Connection, remediation: Remediation, kind: str, step: str, detail: str, now: datetime
+    connection: Connection, remediation: Remediation, kind: EventKind, step: str, detail: str, now: datetime
 ) -> None:
     """Adds an event to the alert. `run_id` has the user account: the names in the plan are as entered."""
     who = f"{getpass.getuser()}@{socket.gethostname()}"
     values = {"at": now, "value": None, "said": f"{remediation.id} {detail}", "run_id": who}
     connection.execute(insert(events).values(key=remediation.alert_key, kind=kind, evaluation=step, **values))
-
-
-def _values(remediation: Remediation) -> dict[str, Any]:
-    return {name: getattr(remediation, name) for name in _FIELDS}
 
 
 def _from_row(row: Row[Any]) -> Remediation:

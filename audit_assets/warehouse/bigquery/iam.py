@@ -368,7 +368,7 @@ class GoogleAuth(httpx.Auth):
         with _google_errors("signing in"):
             self._credentials.before_request(self._transport, request.method, str(request.url), request.headers)
         response = yield request
-        if response.status_code == httpx.codes.UNAUTHORIZED:
+        if response.status_code == 401:
             with _google_errors("signing in"):
                 self._credentials.refresh(self._transport)
                 self._credentials.apply(request.headers)
