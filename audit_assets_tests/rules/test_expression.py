@@ -1,5 +1,6 @@
 """The rule language: what it rejects, with which message, and that accepted expressions mean what they say."""
 
+import re
 from collections.abc import Mapping
 
 import polars as pl
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit_assets.rules.evaluate import example_rows
-from audit_assets.rules.expression import ExpressionError, compile_condition, compile_figure
+from audit_assets.rules.expression import FUNCTIONS, KEYWORDS, ExpressionError, compile_condition, compile_figure
 from audit_assets.rules.facts import TABLES
 
 DAYS = "ai_audit_capability_anomalies"
@@ -51,6 +52,8 @@ def test_a_guarded_division_still_divides_from_left_to_right():
     assert answer("error_count / success_count / unknown_count = 2", **counts) is True
     assert answer("error_count / success_count * unknown_count = 18", **counts) is True
     assert answer("error_count / (success_count / unknown_count) = 18", **counts) is True
+    assert answer("error_count % (success_count + 1) * unknown_count = 12", **counts) is True
+    assert answer("unknown_count - error_count % (success_count + 1) = -1", **counts) is True
 
 
 def test_counts_divide_into_shares_and_not_into_whole_numbers():
@@ -157,6 +160,65 @@ def test_a_comparison_with_null_is_rejected_but_is_null_is_allowed():
 )
 def test_syntax_outside_the_rule_language_is_rejected(text: str):
     assert error_of(text)
+
+
+# Each word of the allow-list, in a condition that uses it.
+ALLOWED = {
+    "and": "error_count > 1 and success_count > 1",
+    "or": "error_count > 1 or success_count > 1",
+    "not": "not error_count > 1",
+    "is": "error_count is not null",
+    "null": "error_count is null",
+    "between": "error_count between 1 and 5",
+    "in": "capability not in ('chat', 'search')",
+    "abs": "abs(error_count - abs(success_count)) > 1",
+    "coalesce": "coalesce(nullif(error_count, 0), success_count, 1) > 1",
+    "nullif": "nullif(error_count, success_count) > 1",
+    "round": "round(error_count / success_count, 2) > 0.05",
+}
+
+# Valid SQL of some engine, by what it would do. `n` and `m` are columns.
+REFUSED = {
+    "subquery": ["n > (select 1)", "exists (select 1)", "n in (select m)", "n > all (m)", "n > any (m)"],
+    "statement": ["select n > 1", "n > 1 union select 1", "with x as (select 1) select 2", "set n = 1", "from n"],
+    "second statement": ["n > 1;", "n > 1; m > 2", "; n > 1", "n > 1; drop table x"],
+    "window": ["n over () > 1", "abs(n) over () > 1", "row_number() > 1", "lag(n) > 1", "abs(n) within group (m) > 1"],
+    "aggregate": ["sum(n) > 1", "count(*) > 1", "abs(distinct n) > 1", "abs(n) filter (where m > 1) > 1"],
+    "cast": ["cast(n as int) > 1", "try_cast(n as int) > 1", "n::int > 1", "n > date '2026-01-01'", "n > N'x'"],
+    "clock": ["now() > n", "current_date > n", "n > interval 5", "n > localtimestamp", "n at time zone 'x' > 1"],
+    "case": ["case when n > 1 then true end", "if(n > 1, true, false)", "iff(n > 1, 1, 2) > 1", "n > 1 ? 1 : 2"],
+    "comment": ["n > 1 -- m", "n > 1 # m", "n /* m */ > 1", "/*+ hint */ n > 1", "n > 1 /* m", "{# m #} n > 1"],
+    "quoted name": ['"n" > 1', "`n` > 1", "[n] > 1", "n > 1 or \"n\" > 1"],
+    "other name": ["t.n > 1", "n > :m", "n > ?", "n > @m", "n > $1", "* > 1", "{{n}} > 1", "n.m() > 1"],
+    "pattern": ["capability like 'x%'", "capability ilike 'x'", "capability similar to 'x'", "capability glob 'x'"],
+    "is": ["n is true", "n is unknown", "n is distinct from m", "n is not 1", "n isnull", "n notnull", "n <=> m"],
+    "between": ["n between symmetric 1 and 2", "n between 1", "n between 1 and 2 and 3", "1 < n between 1 and 2"],
+    "in": ["n in ()", "n in m", "n in [1, 2]", "n in (1, 'x')", "n in (1) in (2)"],
+    "synonym": ["mod(n, m) > 1", "ifnull(n, 1) > 1", "nvl(n, 1) > 1", "!(n > 1)", "n == 1", "n div m > 1"],
+    "operator": ["n ^ 2 > 1", "n ** 2 > 1", "~n > 1", "n & m > 1", "n || m > 1", "n > 1 xor m > 1", "n // m > 1"],
+    "nested": ["abs(sum(n)) > 1", "round(abs(sqrt(n)), 2) > 1", "coalesce(n, now()) > 1", "abs(capability) > 1"],
+    "arguments": ["abs() > 1", "abs(n, m) > 1", "round(n, m) > 1", "round(n, 1, 1) > 1", "nullif(n) > 1", "abs n > 1"],
+    "chain": ["1 < n < 5", "n > 1 > 0", "n = m = 1", "n > 1 is null", "n > not m > 1", "n > 1 = m > 1"],
+    "value": ["n[0] > 1", "n -> 1 > 1", "n:m > 1", "(n, m) > (1, 2)", "n > 0x1f", "n > 1_000", "n > 'x' 'y'", "x -> x"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ALLOWED.values())
+def test_each_word_of_the_allow_list_may_be_used(text: str):
+    assert compile_condition(text, GRID).columns
+
+
+def test_the_table_of_allowed_words_is_the_allow_list():
+    assert ALLOWED.keys() == {*KEYWORDS, *FUNCTIONS}
+
+
+@pytest.mark.parametrize("text", [text for texts in REFUSED.values() for text in texts])
+def test_sql_outside_the_allow_list_is_rejected(text: str):
+    words = {"n": "error_count", "m": "success_count"}
+    written = re.sub(r"\b[nm]\b", lambda name: words[name.group()], text)
+    for form in (written, f"error_count > 1 and ({written})"):
+        with pytest.raises(ExpressionError):
+            compile_condition(form, GRID)
 
 
 @pytest.mark.parametrize("text", ["error_count > 1e400", "error_count > 1000000000000000", "error_count < -1e300"])
