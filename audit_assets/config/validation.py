@@ -35,7 +35,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def validation_errors(file: str, document: Document, model: type[BaseModel], error: ValidationError) -> list[Problem]:
     """One problem per validation error. A missing field is not reported if a misspelled field is suggested to be it.
 
-    The fix is the field's description in `model`, so each field must have one.
+    The fix is the field's description in `model`, so each field must have one. A model may name the fields that were
+    renamed, in a class variable `former_names`: old name to new name.
     """
     problems: list[Problem] = []
     for detail in sorted(error.errors(), key=lambda detail: detail["type"] == "missing"):
@@ -56,9 +57,12 @@ def _in_words(model: type[BaseModel], field_path: FieldPath, detail: Mapping[str
     given = detail["input"]
     match detail["type"]:
         case "extra_forbidden":
-            return f"unknown field{did_you_mean(str(field_path[-1]), _fields_beside(model, field_path))}"
+            name, beside = str(field_path[-1]), _model_beside(model, field_path)
+            former: Mapping[str, str] = getattr(beside, "former_names", {})
+            hint = f"; did you mean {former[name]}?" if name in former else did_you_mean(name, _fields(beside))
+            return f"unknown field{hint}"
         case "missing":
-            return f"is missing: {_fields_beside(model, field_path)[str(field_path[-1])]}"
+            return f"is missing: {_fields(_model_beside(model, field_path))[str(field_path[-1])]}"
         case "literal_error":
             known = detail["ctx"]["expected"].replace("'", "")
             return f"{given!r} is not {known}{did_you_mean(str(given), re.split(r', | or ', known))}"
@@ -69,10 +73,14 @@ def _in_words(model: type[BaseModel], field_path: FieldPath, detail: Mapping[str
             return f"{_shortened(given)} is not valid ({detail['msg']}): {wanted}"
 
 
-def _fields_beside(model: type[BaseModel], field_path: FieldPath) -> dict[str, str]:
-    """The fields known beside `field_path`, each with its description."""
+def _model_beside(model: type[BaseModel], field_path: FieldPath) -> type[BaseModel]:
+    """The model that the last part of `field_path` is, or should be, a field of."""
     *_, beside = model, *(inner for inner, _ in _path(model, field_path[:-1]) if inner)
-    return {field.alias or name: field.description or "" for name, field in beside.model_fields.items()}
+    return beside
+
+
+def _fields(model: type[BaseModel]) -> dict[str, str]:
+    return {field.alias or name: field.description or "" for name, field in model.model_fields.items()}
 
 
 def _descriptions(model: type[BaseModel], field_path: FieldPath) -> list[str]:

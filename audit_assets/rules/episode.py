@@ -34,7 +34,7 @@ class Finding:
     delta_percent: float | None  # (value / baseline − 1) × 100; None without a baseline, or one of zero
     window_start: datetime
     window_end: datetime
-    way: str = ""  # the name of the condition that holds, as the ledger's column; the rule's own has no name
+    condition: str = ""  # the name of the condition that holds; the rule's own has no name
 
     @property
     def instance(self) -> tuple[str, ...]:

@@ -164,20 +164,15 @@ def _reject_duplicates(rows: pl.DataFrame, table: WatchedTable) -> None:
 
 
 def _evaluated_columns(rule: Rule, rows: pl.DataFrame, table: WatchedTable) -> list[pl.Series]:
-    violated = {
-        name: _truth(compile_condition.fires_when, rule, rows, table)
-        for name, compile_condition in rule.conditions.items()
-    }
+    violated = {name: _truth(figures.fires_when, rule, rows, table) for name, figures in rule.conditions.items()}
     fires, suppressed = _gated(rule, violated, rows, table)
     # The figures are those of the first condition that holds, else those of the rule's own condition.
-    compile_condition = pl.Series([""], dtype=pl.String()).new_from_index(0, rows.height)
+    condition = pl.Series([""], dtype=pl.String()).new_from_index(0, rows.height)
     for name in reversed(list(violated)):
-        compile_condition = _where(
-            violated[name].fill_null(False), pl.Series([name]).new_from_index(0, rows.height), compile_condition
-        )
+        condition = _where(violated[name].fill_null(False), pl.Series([name]).new_from_index(0, rows.height), condition)
     columns = [
         fires.alias(FIRES),
-        compile_condition.alias(CONDITION),
+        condition.alias(CONDITION),
         suppressed.alias(SUPPRESSED),
         _holds(rule, rows, table).alias(HOLDS),
     ]
@@ -187,7 +182,7 @@ def _evaluated_columns(rule: Rule, rows: pl.DataFrame, table: WatchedTable) -> l
             text = {VALUE: each.value, BASELINE: each.baseline, THRESHOLD: each.threshold}[column]
             if text is not None:
                 own = _values(compile_figure(text, rule.watch), rows, table, pl.Float64())
-                figures = _where(compile_condition == name, own, figures)
+                figures = _where(condition == name, own, figures)
         columns.append(figures.alias(column))
     return columns
 
@@ -197,10 +192,7 @@ def _where(mask: pl.Series, then: pl.Series, otherwise: pl.Series) -> pl.Series:
 
 
 def _fires(rule: Rule, rows: pl.DataFrame, table: WatchedTable) -> pl.Series:
-    violated = {
-        name: _truth(compile_condition.fires_when, rule, rows, table)
-        for name, compile_condition in rule.conditions.items()
-    }
+    violated = {name: _truth(figures.fires_when, rule, rows, table) for name, figures in rule.conditions.items()}
     return _gated(rule, violated, rows, table)[0]
 
 

@@ -236,7 +236,7 @@ class _Rows:
             delta_percent=delta_percent(value, baseline),
             window_start=row[START],
             window_end=row[END],
-            way=row[CONDITION],
+            condition=row[CONDITION],
         )
 
 

@@ -147,8 +147,8 @@ def _violations(rule: Rule, path: Path) -> Iterator[tuple[FieldPath, str]]:
     for name, text in rule.gates.items():
         yield from _compile_errors(("gates", name), lambda text=text: compile_condition(text, rule.watch))
     yield from _form_violations(rule, rule, ())
-    for name, figures in rule.also.items():
-        yield from _figure_violations(figures, rule, ("also", name))
+    for name, figures in rule.any_of.items():
+        yield from _figure_violations(figures, rule, ("any_of", name))
     if rule.literal is not None:
         yield from _form_violations(rule.literal, rule, ("literal",))
 

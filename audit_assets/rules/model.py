@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -120,6 +120,8 @@ class Backtest(_Frozen):
 class Rule(Form):
     """An alert rule. Its expressions are SQL over the columns of one row of the table it watches."""
 
+    former_names: ClassVar[Mapping[str, str]] = {"also": "any_of"}  # for the message on a file of an earlier version
+
     id: Name = Field(description="the file's name without its extension")
     title: Line = Field(description="the heading of notifications, such as AI Copilot Audit Spike")
     description: Prose = Field(description="what the rule detects and why that matters, in a sentence or two")
@@ -127,7 +129,7 @@ class Rule(Form):
     watch: Watch = Field(description="the table whose rows are evaluated")
     per: tuple[StrictStr, ...] = Field(description="the columns that identify its instances: [capability], or []")
     window: WindowName = Field(description="which rows are evaluated")
-    also: Mapping[Name, Figures] = Field(
+    any_of: Mapping[Name, Figures] = Field(
         default_factory=dict[str, Figures],
         description="further conditions on which the rule fires, each under a name and with its own figures",
     )
@@ -173,7 +175,7 @@ class Rule(Form):
     def conditions(self) -> Mapping[str, Figures]:
         """The conditions on which the rule fires, by name. Its own condition has the empty name. A finding has the
         figures of the first condition that holds."""
-        return {"": self.form} if self.is_literal else {"": self, **self.also}
+        return {"": self.form} if self.is_literal else {"": self, **self.any_of}
 
     @property
     def is_literal(self) -> bool:

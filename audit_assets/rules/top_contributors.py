@@ -29,7 +29,7 @@ def contributors(
     """
     if rule.watch == "asset_checks" and rule.watch in tables:
         return _failing_checks(finding, tables[rule.watch], at_most)
-    parts, form = _PARTS_OF.get(rule.watch), rule.conditions[finding.way]
+    parts, form = _PARTS_OF.get(rule.watch), rule.conditions[finding.condition]
     if parts is None or parts not in tables or form.baseline is None:
         return []
     table = TABLES[parts]

@@ -44,7 +44,7 @@ ABOUT = {"check_failed": (("asset", "ai_audit_daily"),), "run_failed": (("run", 
 
 def alert(rule: Rule, **changes: Any) -> AlertState:
     """An alert of `rule` that has been firing for 80 minutes, of `code_review` if the rule is per capability."""
-    way, value, baseline, threshold, history = FIGURES.get(rule.id, FIGURES["volume_spike"])
+    condition, value, baseline, threshold, history = FIGURES.get(rule.id, FIGURES["volume_spike"])
     now_only = rule.window == "now"
     capability = {"new_capability": "contract_chek"}.get(rule.id, "code_review")
     usual = AlertState(
@@ -63,7 +63,7 @@ def alert(rule: Rule, **changes: Any) -> AlertState:
         peak=value,
         window_start=NOW if now_only else LAST_STEP,
         window_end=NOW if now_only else STEP_END,
-        way=way,
+        condition=condition,
         history=history,
     )
     return replace(usual, **changes)

@@ -32,7 +32,7 @@ def test_a_figure_is_written_by_its_unit(value: float | None, unit: Unit, expect
 
 
 @pytest.mark.parametrize(
-    ("rule", "way", "expected"),
+    ("rule", "condition", "expected"),
     [
         ("volume_spike", "", "above 625 calls in 2 hours"),
         ("volume_spike", "one_hour", "above 625 calls in an hour"),
@@ -46,20 +46,20 @@ def test_a_figure_is_written_by_its_unit(value: float | None, unit: Unit, expect
         ("repair_overdue", "", "above 36 hours since the last good repair"),
     ],
 )
-def test_a_limit_shows_on_which_side_it_fires(rule: str, way: str, expected: str):
+def test_a_limit_shows_on_which_side_it_fires(rule: str, condition: str, expected: str):
     of = shipped(rule)
-    assert formatting.limit(of, alert(of, way=way)) == expected
+    assert formatting.limit(of, alert(of, condition=condition)) == expected
 
 
 def test_every_condition_of_every_rule_shows_what_it_counts():
     assert [
-        rule.id for rule in shipped_rules().rules if any(way.value_is is None for way in rule.conditions.values())
+        rule.id for rule in shipped_rules().rules if any(each.value_is is None for each in rule.conditions.values())
     ] == []
 
 
 def test_a_condition_that_was_removed_is_shown_as_the_rules_main_condition():
     rule = shipped("volume_spike")
-    assert formatting.how_much(rule, alert(rule, way="gone")).startswith("1,742 calls in 2 hours, usually 399")
+    assert formatting.how_much(rule, alert(rule, condition="gone")).startswith("1,742 calls in 2 hours, usually 399")
 
 
 def test_a_deviation_without_a_baseline_is_not_shown():

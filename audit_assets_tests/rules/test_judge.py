@@ -294,10 +294,10 @@ def test_delta_is_none_without_a_baseline():
     assert delta_percent(0, 5) == -100
 
 
-TWO_WAYS = (
+TWO_CONDITIONS = (
     PLAIN
     + """\
-also:
+any_of:
   by_hand:
     fires_when: interaction_count > 1000
     value: interaction_count
@@ -308,7 +308,7 @@ also:
 
 @pytest.mark.requirement("R37")
 def test_a_finding_has_the_figures_of_the_first_condition_that_holds(tmp_path: Path):
-    written(tmp_path, TWO_WAYS)
+    written(tmp_path, TWO_CONDITIONS)
     (rule,) = load_rules(tmp_path).rules
     rows = [
         {"capability": "both", "interaction_count": 2000, "median_14d": 100},
@@ -317,7 +317,7 @@ def test_a_finding_has_the_figures_of_the_first_condition_that_holds(tmp_path: P
         {"capability": "neither", "interaction_count": 900, "median_14d": 900},
     ]
     findings = {finding.dimension("capability"): finding for finding in judge(rule, days(*rows), NOW).findings}
-    assert {name: (finding.way, finding.threshold, finding.baseline) for name, finding in findings.items()} == {
+    assert {name: (finding.condition, finding.threshold, finding.baseline) for name, finding in findings.items()} == {
         "both": ("", 175, 100),
         "other": ("by_hand", 1000, None),
         "no median": ("by_hand", 1000, None),
@@ -326,6 +326,6 @@ def test_a_finding_has_the_figures_of_the_first_condition_that_holds(tmp_path: P
 
 @pytest.mark.requirement("R37")
 def test_an_error_in_a_further_condition_is_reported_at_its_line(tmp_path: Path):
-    written(tmp_path, TWO_WAYS.replace("threshold: 1000", "threshold: interactions"))
+    written(tmp_path, TWO_CONDITIONS.replace("threshold: 1000", "threshold: interactions"))
     (broken,) = load_rules(tmp_path).broken
-    assert broken.message.startswith("volume_spike.yaml:27: also.by_hand.threshold: interactions: unknown column of")
+    assert broken.message.startswith("volume_spike.yaml:27: any_of.by_hand.threshold: interactions: unknown column of")

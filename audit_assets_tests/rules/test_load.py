@@ -22,6 +22,12 @@ def test_a_misspelled_field_is_reported_once_with_file_line_and_fix(tmp_path: Pa
     assert validation_errors(tmp_path, text) == ["volume_spike.yaml:13: severty: unknown field; did you mean severity?"]
 
 
+def test_a_renamed_field_is_reported_with_its_new_name(tmp_path: Path):
+    assert validation_errors(tmp_path, f"{PLAIN}also: {{}}\n") == [
+        "volume_spike.yaml:23: also: unknown field; did you mean any_of?"
+    ]
+
+
 def test_a_missing_field_is_reported_with_its_description(tmp_path: Path):
     text = PLAIN.replace("unit: count\n", "")
     assert validation_errors(tmp_path, text) == [

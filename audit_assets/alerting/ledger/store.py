@@ -18,7 +18,7 @@ from audit_assets.rules.model import Rule
 
 CLOCKS_DIFFER = timedelta(minutes=5)  # the largest tolerated clock difference between machines that share a ledger
 
-_FIGURES = ("value", "baseline", "threshold", "delta_percent", "peak", "window_start", "window_end", "way")
+_FIGURES = ("value", "baseline", "threshold", "delta_percent", "peak", "window_start", "window_end", "condition")
 # The fields of a rule that a message needs. They are stored, in case the file is deleted before the message changes.
 _SHOWN = ("id", "title", "description", "kind", "severity", "routes", "colour", "runbook", "unit", "value_is")
 _IN_ONE_STATEMENT = 1000

@@ -89,7 +89,7 @@ alerts = Table(
     Column("resolve_reason", String),
     Column("window_start", UtcDateTime, nullable=False),
     Column("window_end", UtcDateTime, nullable=False),
-    Column("way", String, nullable=False),
+    Column("way", String, nullable=False, key="condition"),  # the name of the condition that held
     Column("value", Float),
     Column("baseline", Float),
     Column("threshold", Float),

@@ -36,8 +36,8 @@ def recent_values(
         return {}
     table = TABLES[rule.watch]
     first = as_of - (WINDOWS + 1) * table.width - timedelta(days=1 if table.width >= timedelta(days=1) else 0)
-    # One figure for all windows: an episode may fire by an `also` condition, which has a figure of its own.
-    own = rule.model_copy(update={"also": {}, "gates": {}})
+    # One figure for all windows: an episode may fire by an `any_of` condition, which has a figure of its own.
+    own = rule.model_copy(update={"any_of": {}, "gates": {}})
     recent = tables[rule.watch].filter(pl.col(table.time) >= _edge(tables[rule.watch], table.time, first))
     try:
         found = evaluate(own, recent, as_of, calendar)
@@ -55,7 +55,7 @@ def finding_of(rule: Rule, alert: AlertState) -> Finding:
     """The newest firing window of an episode, as a Finding of the rules."""
     return Finding(
         rule.id, alert.environment, alert.dimensions, alert.value, alert.baseline, alert.threshold, alert.delta_percent,
-        alert.window_start, alert.window_end, alert.way,
+        alert.window_start, alert.window_end, alert.condition,
     )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ class AlertOrFinding(Protocol):
     @property
     def dimensions(self) -> tuple[tuple[str, str], ...]: ...
     @property
-    def way(self) -> str: ...
+    def condition(self) -> str: ...
     @property
     def value(self) -> float | None: ...
     @property
@@ -58,7 +58,7 @@ def dimension_values(alert: AlertOrFinding) -> str:
 
 def condition_of(rule: Rule, alert: AlertOrFinding) -> Figures:
     """The condition that fired. If the rule file was edited since and no longer has it, the rule's main condition."""
-    return rule.conditions.get(alert.way, rule.form)
+    return rule.conditions.get(alert.condition, rule.form)
 
 
 def figure(value: float | None, unit: Unit) -> str:

@@ -34,7 +34,7 @@ class AlertState:
     peak: float | None
     window_start: datetime
     window_end: datetime
-    way: str = ""
+    condition: str = ""
     acknowledged_at: datetime | None = None
     acknowledged_by: str | None = None  # the person's name at PagerDuty
     history: tuple[float | None, ...] = ()  # the values of the last windows, oldest first, for a sparkline

@@ -126,7 +126,7 @@ def _with_figures(alert: AlertState, episode: Episode) -> AlertState:
         peak=episode.worst.value,
         window_start=latest.window_start,
         window_end=latest.window_end,
-        way=latest.way,
+        condition=latest.condition,
     )
 
 
