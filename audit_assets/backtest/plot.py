@@ -13,7 +13,7 @@ from audit_assets.rules.model import Rule
 
 MAX_SERIES = 12  # per page; series with the most episodes first
 
-_COUNTS = "interaction_count"
+_COUNTS, _EXPECTED = "interaction_count", "expected_count"
 _LINE, _USUAL = "#64748B", "#CBD5E1"
 
 
@@ -45,9 +45,7 @@ def plot_page(facts: Mapping[str, pl.DataFrame], histories: Sequence[History], r
 
 
 def _is_drawable(history: History, rules: Mapping[str, Rule]) -> bool:
-    return _COUNTS in TABLES[rules[history.rule_id].watch].schema and "step_start" in TABLES[
-        rules[history.rule_id].watch
-    ].schema  # fmt: skip
+    return _EXPECTED in TABLES[rules[history.rule_id].watch].schema
 
 
 def _draw(
@@ -62,7 +60,7 @@ def _draw(
     is_instance = [pl.col(name) == value for name, value in zip(TABLES[watch].grain, instance, strict=True)]
     series = facts.filter(*is_instance).sort("step_start")
     times = series.get_column("step_start").to_list()
-    for name, column, color in (("expected", "expected_count", _USUAL), ("calls", _COUNTS, _LINE)):
+    for name, column, color in (("expected", _EXPECTED, _USUAL), ("calls", _COUNTS, _LINE)):
         figure.add_trace(
             go.Scattergl(
                 x=times, y=series.get_column(column).to_list(), name=name, legendgroup=name, showlegend=row == 1,

@@ -1,18 +1,13 @@
 """The columns of every table a dashboard may read, with their documented types in BigQuery and DuckDB."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 
 import duckdb
-import jinja2
-import yaml
 
 from audit_assets.alerting.ledger.export import EXPORTED_COLUMNS, column_types
-from audit_assets.settings import PROJECT_ROOT
+from audit_assets.warehouse.contracts import ColumnTypes, contracts
 from audit_assets.warehouse.schema import SCHEMA, TABLES
 
-_MODELS = PROJECT_ROOT / "dbt" / "models"
 _BIGQUERY = {
     "varchar": "string",
     "bigint": "int64",
@@ -23,25 +18,17 @@ _BIGQUERY = {
 }
 
 
-@dataclass(frozen=True)
-class ColumnTypes:
-    """A column's type in both engines."""
-
-    bigquery: str
-    duckdb: str
-
-
 Table = Mapping[str, ColumnTypes]
 
 
-def known_tables(models: Path = _MODELS) -> Mapping[str, Table]:
+def known_tables() -> Mapping[str, Table]:
     """Table → column → types: marts and staging from dbt contracts, other tables from the code that writes them."""
     plain = {**TABLES, **{table.name: column_types(table) for table in EXPORTED_COLUMNS}}
     tables = {
         name: {column: ColumnTypes(_BIGQUERY[kind], kind) for column, kind in columns.items()}
         for name, columns in plain.items()
     }
-    return {**tables, **dict(_documented(models))}
+    return {**tables, **contracts()}
 
 
 def bigquery_types() -> Mapping[str, Mapping[str, str]]:
@@ -60,17 +47,3 @@ def empty_warehouse(tables: Mapping[str, Table], project: str) -> duckdb.DuckDBP
         listed = ", ".join(f'"{column}" {types.duckdb}' for column, types in columns.items())
         connection.execute(f"create table {SCHEMA}.{name} ({listed})")
     return connection
-
-
-def _documented(models: Path) -> Iterator[tuple[str, Table]]:
-    for path in sorted(models.rglob("*.yml")):
-        for model in yaml.safe_load(path.read_text()).get("models", ()):
-            typed = {column["name"]: column.get("data_type") for column in model.get("columns", ())}
-            if typed and all(typed.values()):
-                yield model["name"], {name: _in_both(str(kind)) for name, kind in typed.items()}
-
-
-def _in_both(written: str) -> ColumnTypes:
-    """The type in both engines: dbt contracts write it as a template that depends on the engine."""
-    template = jinja2.Environment(autoescape=False).from_string(written)
-    return ColumnTypes(*(template.render(target={"type": engine}) for engine in ("bigquery", "duckdb")))

@@ -1,14 +1,16 @@
 """The tables a rule may watch: their columns, their grain and which rows are evaluated."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 
 import polars as pl
 
 from audit_assets.rules.business_clock import BusinessCalendar, business_minutes
+from audit_assets.warehouse.contracts import contract
 
 WindowName = Literal["running_and_last_closed_day", "last_closed_day", "last_closed_step", "now"]
 
@@ -19,20 +21,37 @@ OUTCOME_STEP = timedelta(minutes=5)
 REGISTRY, SYNC_STATE = "ai_audit_capabilities", "ai_audit_sync_state"
 NEW_CAPABILITIES = ("new_capabilities_1h", "new_capabilities_1d")  # columns of the sync row, counted in the registry
 
+_GRIDS = ("ai_audit_capability_grid", "ai_audit_total_grid")
 _INSTANT = pl.Datetime("us", "UTC")
+_TYPES: Mapping[str, pl.DataType] = {
+    "bigint": pl.Int64(),
+    "boolean": pl.Boolean(),
+    "date": pl.Date(),
+    "double": pl.Float64(),
+    "timestamptz": _INSTANT,
+    "varchar": pl.String(),
+}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WatchedTable:
-    """A table with one row per `time` (a UTC day, the start of a step, or the time of evaluation) and instance."""
+    """A table with one row per `time` (a UTC day, the start of a step, or the time of evaluation) and instance. A mart
+    has the columns of its dbt contract and those that are computed from `now`; other tables have only the latter."""
 
     name: str
     time: str
     width: timedelta  # how long one row's window is
     windows: tuple[WindowName, ...]
     dimensions: tuple[str, ...]
-    schema: Mapping[str, pl.DataType]
+    computed: Mapping[str, pl.DataType] = field(default_factory=dict[str, pl.DataType])
+    is_mart: bool = True
     whole_day: tuple[str, ...] = ()  # figures of a whole day; a drop may not compare a running day with them
+
+    @cached_property
+    def schema(self) -> Mapping[str, pl.DataType]:
+        """Column → type, in the order of the contract."""
+        columns = contract(self.name) if self.is_mart else {}
+        return MappingProxyType({name: _TYPES[types.duckdb] for name, types in columns.items()} | dict(self.computed))
 
     @property
     def environment(self) -> str | None:
@@ -59,18 +78,6 @@ class WatchedTable:
         )
 
 
-def _table(
-    name: str,
-    time: str,
-    width: timedelta,
-    windows: tuple[WindowName, ...],
-    dimensions: tuple[str, ...],
-    schema: dict[str, pl.DataType],
-    whole_day: tuple[str, ...] = (),
-) -> WatchedTable:
-    return WatchedTable(name, time, width, windows, dimensions, MappingProxyType(schema), whole_day)
-
-
 def _floats(*names: str) -> dict[str, pl.DataType]:
     return {name: pl.Float64() for name in names}
 
@@ -79,142 +86,53 @@ def _counts(*names: str) -> dict[str, pl.DataType]:
     return {name: pl.Int64() for name in names}
 
 
-_PLACE: dict[str, pl.DataType] = {"date": pl.Date(), "step_start": _INSTANT, "environment": pl.String()}
-_CAPABILITY: dict[str, pl.DataType] = {"capability": pl.String()}
-
-_ANOMALIES = _table(
+_ANOMALIES = WatchedTable(
     name="ai_audit_capability_anomalies",
     time="date",
     width=DAY,
     windows=("running_and_last_closed_day", "last_closed_day"),
     dimensions=("capability",),
-    schema={
-        "date": pl.Date(),
-        **_CAPABILITY,
-        **_counts("interaction_count"),
-        **_floats("median_7d", "median_14d", "mean_7d", "stddev_7d", "z_score", "like_day_median"),
-        **_counts("like_day_count"),
-        **_floats("deviation_percent"),
-        "deviation_state": pl.String(),
-        "evaluation_status": pl.String(),
-        "severity": pl.String(),
-        "reason": pl.String(),
-    },
 )
 
-# The expected values that the calls of a step are compared with; see dbt/macros/expectations.sql.
-_EXPECTATIONS: dict[str, pl.DataType] = {
-    "local_date": pl.Date(),
-    **_counts("step_of_day"),
-    **_counts("seconds_into_day", "day_count"),
-    "day_is_over": pl.Boolean(),
-    **_floats("day_median_14d"),
-    **_counts("comparable_days"),
-    **_floats("expected_count", "expected_since_last", "business_minutes_silent"),
-    # Calls in the hours up to the end of the step, the usual calls of these hours, and their extremes over 14 days.
-    **_counts("count_1h", "count_2h", "count_6h", "highest_step_2h"),
-    **_floats("usual_1h", "usual_2h", "usual_6h", "ratio_2h", "ratio_6h", "low_share_6h"),
-    **_counts("lowest_2h", "lowest_2nd_1h", "lowest_3rd_1h", "lowest_2nd_2h", "lowest_3rd_6h", "lowest_day"),
-    **_counts("highest_1h", "highest_2nd_1h", "highest_6h", "day_before_1h", "week_before_2h"),
-    # The extremes over any hours of the 14 days.
-    **_counts("peak_1h", "peak_2nd_1h", "peak_2nd_2h", "peak_2nd_6h"),
-    **_floats("low_ratio_2nd_2h", "low_ratio_2nd_6h"),
-}
-_WHOLE_DAY = ("day_median_14d",)
-
-_GRID = _table(
+_GRID = WatchedTable(
     name="ai_audit_capability_grid",
     time="step_start",
     width=STEP,
     windows=("last_closed_step",),
     dimensions=("capability",),
-    schema={
-        **_PLACE,
-        **_CAPABILITY,
-        **_counts("interaction_count", "success_count", "error_count", "unknown_count", "workspace_count"),
-        **_EXPECTATIONS,
-    },
-    whole_day=_WHOLE_DAY,
+    computed=_floats("business_minutes_silent"),
+    whole_day=("day_median_14d",),
 )
 
-_TOTAL_GRID = _table(
-    name="ai_audit_total_grid",
-    time="step_start",
-    width=STEP,
-    windows=("last_closed_step",),
-    dimensions=(),
-    schema={
-        **_PLACE,
-        **_counts("interaction_count", "success_count", "error_count", "unknown_count"),
-        **_EXPECTATIONS,
-    },
-    whole_day=_WHOLE_DAY,
-)
+_TOTAL_GRID = replace(_GRID, name="ai_audit_total_grid", dimensions=())
 
-_OUTCOMES: dict[str, pl.DataType] = {
-    **{
-        name: pl.Int64()
-        for span in ("15m", "60m")
-        for name in (
-            f"interaction_count_{span}",
-            f"success_count_{span}",
-            f"error_count_{span}",
-            f"unknown_count_{span}",
-            f"workspace_known_count_{span}",
-        )
-    },
-    "errors_in_two_workspaces_15m": pl.Boolean(),
-    "errors_in_two_workspaces_60m": pl.Boolean(),
-    **_floats(
-        "base_error_rate",
-        "error_rate_15m",
-        "error_rate_60m",
-        "error_rate_15m_low",
-        "error_rate_60m_low",
-        "unknown_rate_60m",
-    ),
-}
-
-_CAPABILITY_OUTCOMES = _table(
+_CAPABILITY_OUTCOMES = WatchedTable(
     name="ai_audit_capability_outcomes",
     time="step_start",
     width=OUTCOME_STEP,
     windows=("last_closed_step",),
     dimensions=("capability",),
-    schema={**_PLACE, **_CAPABILITY, **_OUTCOMES},
 )
 
-_TOTAL_OUTCOMES = _table(
-    name="ai_audit_total_outcomes",
-    time="step_start",
-    width=OUTCOME_STEP,
-    windows=("last_closed_step",),
-    dimensions=(),
-    schema={**_PLACE, **_OUTCOMES},
-)
+_TOTAL_OUTCOMES = replace(_CAPABILITY_OUTCOMES, name="ai_audit_total_outcomes", dimensions=())
 
-_REGISTRY = _table(
+_REGISTRY = WatchedTable(
     name="ai_audit_capabilities",
     time="judged_at",
     width=timedelta(),
     windows=("now",),
     dimensions=("capability",),
-    schema={
-        "judged_at": _INSTANT,
-        "environment": pl.String(),
-        **_CAPABILITY,
-        "registered_silently": pl.Boolean(),
-        **_floats("minutes_since_first_seen", "minutes_since_registered"),
-    },
+    computed={"judged_at": _INSTANT, **_floats("minutes_since_first_seen", "minutes_since_registered")},
 )
 
-_SYNC_STATE = _table(
+_SYNC_STATE = WatchedTable(
     name="ai_audit_sync_state",
     time="judged_at",
     width=timedelta(),
     windows=("now",),
     dimensions=(),
-    schema={
+    is_mart=False,
+    computed={
         "judged_at": _INSTANT,
         "environment": pl.String(),
         "ever_synced": pl.Boolean(),
@@ -234,13 +152,14 @@ _SYNC_STATE = _table(
 )
 
 
-_ASSET_CHECKS = _table(
+_ASSET_CHECKS = WatchedTable(
     name="asset_checks",
     time="judged_at",
     width=timedelta(),
     windows=("now",),
     dimensions=("asset",),
-    schema={
+    is_mart=False,
+    computed={
         "judged_at": _INSTANT,
         "environment": pl.String(),
         "asset": pl.String(),
@@ -248,39 +167,32 @@ _ASSET_CHECKS = _table(
     },
 )
 
-_PIPELINE_RUNS = _table(
+_PIPELINE_RUNS = WatchedTable(
     name="pipeline_runs",
     time="judged_at",
     width=timedelta(),
     windows=("now",),
     dimensions=("run",),
-    schema={"judged_at": _INSTANT, "environment": pl.String(), "run": pl.String(), **_counts("failed_runs")},
+    is_mart=False,
+    computed={"judged_at": _INSTANT, "environment": pl.String(), "run": pl.String(), **_counts("failed_runs")},
 )
 
 # Facts that are read from Dagster, not from a warehouse table.
 DAGSTER_TABLES = frozenset({"asset_checks", "pipeline_runs"})
 
 
-def _by_name(tables: Iterable[WatchedTable]) -> Mapping[str, WatchedTable]:
-    return MappingProxyType({table.name: table for table in tables})
-
-
-TABLES = _by_name(
-    (
-        _ANOMALIES,
-        _GRID,
-        _TOTAL_GRID,
-        _CAPABILITY_OUTCOMES,
-        _TOTAL_OUTCOMES,
-        _REGISTRY,
-        _SYNC_STATE,
-        _ASSET_CHECKS,
-        _PIPELINE_RUNS,
-    )
+_ALL = (
+    _ANOMALIES,
+    _GRID,
+    _TOTAL_GRID,
+    _CAPABILITY_OUTCOMES,
+    _TOTAL_OUTCOMES,
+    _REGISTRY,
+    _SYNC_STATE,
+    _ASSET_CHECKS,
+    _PIPELINE_RUNS,
 )
-
-
-_GRIDS = ("ai_audit_capability_grid", "ai_audit_total_grid")
+TABLES: Mapping[str, WatchedTable] = MappingProxyType({table.name: table for table in _ALL})
 
 
 def add_time_facts(

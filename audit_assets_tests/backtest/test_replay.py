@@ -81,16 +81,27 @@ def test_the_plot_needs_no_network_and_escapes_capability_names():
     assert "error_surge" in page
 
 
-def test_an_explanation_gives_the_reason_in_words():
-    rule = shipped("error_surge")
+def outcomes() -> pl.DataFrame:
+    """One step in which many calls of one capability failed, but too few to be sure."""
     row = {
         "step_start": SATURDAY, "environment": "live", "capability": "chat", "error_rate_15m": 0.2,
         "error_count_15m": 2, "error_rate_15m_low": 0.1, "base_error_rate": 0.01, "error_rate_60m": 0.1,
         "error_count_60m": 3, "error_rate_60m_low": 0.03, "errors_in_two_workspaces_60m": True,
-        "workspace_known_count_60m": 10, "interaction_count_60m": 10,
+        "workspace_known_count_60m": 10, "interaction_count": 5, "interaction_count_60m": 10,
     }  # fmt: skip
-    facts = pl.DataFrame([row]).with_columns(pl.col("step_start").dt.convert_time_zone("UTC"))
-    (explanation,) = explain_rule(rule, facts, SATURDAY + QUARTER, CALENDAR)
+    return pl.DataFrame([row]).with_columns(pl.col("step_start").dt.convert_time_zone("UTC"))
+
+
+def test_the_plot_leaves_out_rules_on_tables_without_expected_calls():
+    rule = shipped("error_surge")
+    history = backtest(rule, outcomes(), SATURDAY + QUARTER, CALENDAR)
+    assert history.instances
+    page = plot_page({rule.watch: outcomes()}, [history], {rule.id: rule})
+    assert "None of these rules evaluates calls per step" in page
+
+
+def test_an_explanation_gives_the_reason_in_words():
+    (explanation,) = explain_rule(shipped("error_surge"), outcomes(), SATURDAY + QUARTER, CALENDAR)
     assert (explanation.instance, explanation.value, explanation.recent) == (("live", "chat"), 0.2, (False,))
     assert explanation.why == "suppressed by surely_twice_the_usual_rate"
 

@@ -137,7 +137,7 @@ def test_a_file_that_is_no_longer_generated_is_reported_and_removed(copy: Copy):
             CAPABILITY,
             "  layout: newspaper",
             " layout: newspaper",
-            (f"{CAPABILITY}:", "is not valid YAML"),
+            (f"{CAPABILITY}:", "is not YAML"),
             id="invalid YAML",
         ),
         pytest.param(

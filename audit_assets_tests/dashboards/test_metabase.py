@@ -82,9 +82,7 @@ def test_a_filter_without_a_value_is_left_out_and_one_with_a_value_is_quoted():
             (f"{VOLUME}:", "is already the id of ", "ids must be unique"),
             id="duplicate id",
         ),
-        pytest.param(
-            VOLUME, "type: question", "type: question: no", (f"{VOLUME}:", "is not valid YAML"), id="invalid YAML"
-        ),
+        pytest.param(VOLUME, "type: question", "type: question: no", (f"{VOLUME}:", "is not YAML"), id="invalid YAML"),
         pytest.param(
             VOLUME,
             "display: line\n",

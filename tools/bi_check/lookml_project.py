@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import lkml
-import yaml
 
 from audit_assets.config.validation import Problem, did_you_mean
+from audit_assets.config.yaml_files import DocumentError, read_values
 
 KINDS = {"dimensions": "dimension", "measures": "measure", "filters": "filter", "parameters": "parameter"}
 
@@ -200,11 +200,9 @@ def read_project(folder: Path) -> Project:
     for file in included:
         if file.endswith(".lookml"):
             try:
-                dashboards += [Dashboard(file, each) for each in yaml.safe_load(texts[file])]
-            except yaml.YAMLError as error:
-                mark = getattr(error, "problem_mark", None)
-                detail = str(getattr(error, "problem", None) or error).splitlines()[0]
-                problems.append(Problem(file, mark.line + 1 if mark else 1, "", f"is not valid YAML: {detail}"))
+                dashboards += [Dashboard(file, each) for each in read_values(texts[file])]
+            except DocumentError as error:
+                problems.append(Problem(file, error.line, error.field, error.message))
     name = Path(models[0]).name.removesuffix(".model.lkml")
     return Project(texts, name, constants, views, explores, tuple(dashboards), tuple(problems))
 

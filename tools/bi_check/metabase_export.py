@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from audit_assets.config.validation import Problem, did_you_mean
-from audit_assets.config.yaml_files import is_yaml_file
+from audit_assets.config.yaml_files import DocumentError, is_yaml_file, read_values
 from audit_assets.settings import PROJECT_ROOT
 
 INSTALL = "npm install --global @metabase/representations@1.2.0"
@@ -119,11 +117,9 @@ def read_export(folder: Path) -> Export:
     problems: list[Problem] = []
     for file, text in texts.items():
         try:
-            entity = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            detail = str(getattr(error, "problem", None) or error).splitlines()[0]
-            problems.append(Problem(file, mark.line + 1 if mark else 1, "", f"is not valid YAML: {detail}"))
+            entity = read_values(text)
+        except DocumentError as error:
+            problems.append(Problem(file, error.line, error.field, error.message))
             continue
         if not isinstance(entity, dict) or _model(entity) not in _REQUIRED:
             problems.append(Problem(file, 1, "serdes/meta", f"does not name one of the models {', '.join(_REQUIRED)}"))
