@@ -19,8 +19,8 @@ from audit_assets.rules.routing import Routing, read_routing
 from audit_assets.rules.sync_facts import sync_facts, sync_facts_history
 from audit_assets.settings import Settings
 from audit_assets.warehouse.attempts import FailedAttempt, failed_attempts
-from audit_assets.warehouse.facts import DISCREPANCIES, read_discrepancies, read_facts, read_sync_rows
-from audit_assets.warehouse.protocol import SyncRow
+from audit_assets.warehouse.facts import DISCREPANCIES, read_discrepancies, read_facts, read_sync_runs
+from audit_assets.warehouse.protocol import SyncRun
 from audit_assets.warehouse.snapshot import open_snapshot, read_manifest
 
 LIVE = "live"  # the environment of the sync itself; drills have `sim`
@@ -68,7 +68,7 @@ def live_facts(settings: Settings, lookback: timedelta, now: datetime) -> LiveFa
     manifest = read_manifest(settings.snapshot_folder)
     with open_snapshot(settings.snapshot_folder, {*TABLES, DISCREPANCIES}, manifest=manifest) as connection:
         tables = read_facts(connection, TABLES, (now - _HISTORY).date())
-        runs = _with_attempts(read_sync_rows(connection), failed_attempts(settings.attempts_folder))
+        runs = _with_attempts(read_sync_runs(connection), failed_attempts(settings.attempts_folder))
         discrepancies = read_discrepancies(connection)
     builds = manifest.builds if manifest else {}
     built_from = min((build.last_synced_at for build in builds.values()), default=None)
@@ -80,17 +80,13 @@ def live_facts(settings: Settings, lookback: timedelta, now: datetime) -> LiveFa
     return LiveFacts(add_time_facts(tables, now, calendar), as_of, calendar, known_until, versions)
 
 
-def _with_attempts(runs: Sequence[SyncRow], attempts: Iterable[FailedAttempt]) -> tuple[SyncRow, ...]:
+def _with_attempts(runs: Sequence[SyncRun], attempts: Iterable[FailedAttempt]) -> tuple[SyncRun, ...]:
     """`runs`, and failed syncs that are not recorded in the warehouse yet: killed, or without access to it."""
     known = {run.sync_id: run for run in runs}
     for attempt in attempts:
         run = known.get(attempt.sync_id)
         if run is None:
-            known[attempt.sync_id] = SyncRow(
-                sync_id=attempt.sync_id, mode=attempt.mode, status="failed", window_start=None, window_end=None,
-                started_at=attempt.started_at, last_synced_at=None, sync_duration_ms=0, source_max_created_at=None,
-                watermark=None, oldest_write_seconds=None, sessions_visible=None, error=attempt.error,
-            )  # fmt: skip
+            known[attempt.sync_id] = attempt.run()
         elif run.status == "running":
             known[attempt.sync_id] = replace(run, status="failed", error=attempt.error)
     return tuple(known.values())
@@ -106,7 +102,7 @@ def replayed_facts(settings: Settings, lookback: timedelta, now: datetime) -> Li
     manifest = read_manifest(settings.snapshot_folder)
     with open_snapshot(settings.snapshot_folder, TABLES, manifest=manifest) as connection:
         tables = read_facts(connection, TABLES)
-        runs = read_sync_rows(connection, newest=None)
+        runs = read_sync_runs(connection, newest=None)
     ended = [run.last_synced_at for run in runs if run.last_synced_at is not None]
     built_from = [build.read_until for table, build in manifest.builds.items() if table in TABLES] if manifest else []
     as_of = min(built_from, default=max(ended, default=now))

@@ -306,7 +306,7 @@ def check_state_mirror(settings: Settings) -> AssetCheckResult:
         run = latest_run(connection)
     if run is None:
         return not_checked("no sync has succeeded yet; run `audit sync`")
-    problem = mirror_problem(settings.state_file, run.sync_id, run.last_synced_at)
+    problem = mirror_problem(settings.state_file, run)
     return AssetCheckResult(passed=problem is None, severity=AssetCheckSeverity.WARN, description=problem)
 
 

@@ -67,9 +67,8 @@ def lag_seconds(
     return max(0.0, round((newest - watermark).total_seconds(), 3))
 
 
-def mirror_problem(path: Path, newest_id: str, newest_at: datetime) -> str | None:
-    """What is wrong with the mirror, and the fix; None if it is up to date. The newest successful sync is `newest_id`
-    at `newest_at` (UTC)."""
+def mirror_problem(path: Path, newest: SyncRun) -> str | None:
+    """What is wrong with the mirror, and the fix; None if it is up to date. `newest` is the newest successful sync."""
     fix = "the next sync writes it"
     try:
         found = json.loads(path.read_text())
@@ -80,8 +79,9 @@ def mirror_problem(path: Path, newest_id: str, newest_at: datetime) -> str | Non
         return f"{path} cannot be read: {error.strerror}; let this user read it"
     except (ValueError, KeyError, TypeError):
         return f"{path} is not a valid state file; delete it: {fix}"
-    if sync_id != newest_id and str(synced_at) < str(_iso(newest_at)):
-        return f"{path} is behind: it has {synced_at}, the warehouse {_iso(newest_at)}; {fix}"
+    newest_at = _iso(newest.last_synced_at)
+    if sync_id != newest.sync_id and str(synced_at) < str(newest_at):
+        return f"{path} is behind: it has {synced_at}, the warehouse {newest_at}; {fix}"
     return None
 
 

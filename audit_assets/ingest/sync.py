@@ -40,7 +40,6 @@ from audit_assets.warehouse.protocol import (
     ExtractBatch,
     HourDigest,
     Load,
-    LoadCounts,
     LoadOptions,
     RemovalLimit,
     SyncRun,
@@ -149,8 +148,7 @@ class _Session:
         self._run = SyncRun(
             sync_id=attempt.sync_id if attempt else str(uuid.uuid4()),
             mode=request.mode, status="running", window_start=None, window_end=None,
-            started_at=self._synced_at, last_synced_at=None, sync_duration_ms=0, counts=LoadCounts(),
-            source_max_created_at=None, watermark=None, oldest_write_seconds=None, sessions_visible=None,
+            started_at=self._synced_at, last_synced_at=None, sync_duration_ms=0,
             removal_accepted_by=request.accept_removal_by,
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from audit_assets.rules.business_clock import BusinessCalendar, business_minutes_between, is_open
 from audit_assets.rules.facts import NEW_CAPABILITIES, SYNC_STATE, TABLES
-from audit_assets.warehouse.protocol import Discrepancy, Mode, SyncRow, last_good_repair
+from audit_assets.warehouse.protocol import Discrepancy, Mode, SyncRun, last_good_repair
 
 # The columns counted in the registry are added by facts.add_new_capabilities.
 SYNC_FACTS_SCHEMA = {name: kind for name, kind in TABLES[SYNC_STATE].schema.items() if name not in NEW_CAPABILITIES}
@@ -22,7 +22,7 @@ _Fact = datetime | str | float | None
 
 
 def sync_facts(
-    rows: Sequence[SyncRow],
+    rows: Sequence[SyncRun],
     calendar: BusinessCalendar,
     lookback: timedelta,
     now: datetime,
@@ -42,7 +42,7 @@ def sync_facts(
 
 
 def sync_facts_history(
-    rows: Sequence[SyncRow],
+    rows: Sequence[SyncRun],
     calendar: BusinessCalendar,
     lookback: timedelta,
     until: datetime,
@@ -71,7 +71,7 @@ def _frame(rows: list[dict[str, _Fact]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(SYNC_FACTS_SCHEMA), orient="row")
 
 
-def _differing(discrepancies: Sequence[Discrepancy] | None, rows: Sequence[SyncRow]) -> dict[str, _Fact]:
+def _differing(discrepancies: Sequence[Discrepancy] | None, rows: Sequence[SyncRun]) -> dict[str, _Fact]:
     """On how many rows and days the warehouse is known to differ from the source. None: not known, as before the first
     full sync, because only a full sync compares older days."""
     if discrepancies is None:
@@ -89,7 +89,7 @@ def _differing(discrepancies: Sequence[Discrepancy] | None, rows: Sequence[SyncR
 
 
 def _facts_at(
-    rows: Sequence[SyncRow],
+    rows: Sequence[SyncRun],
     calendar: BusinessCalendar,
     lookback: timedelta,
     now: datetime,
@@ -143,7 +143,7 @@ def _facts_at(
     }
 
 
-def _failed_in_a_row(rows: Sequence[SyncRow], mode: Mode, synced: datetime | None) -> list[SyncRow]:
+def _failed_in_a_row(rows: Sequence[SyncRun], mode: Mode, synced: datetime | None) -> list[SyncRun]:
     """The failed runs of `mode` since a run succeeded that does the same work. For a delta: any sync that reached the
     present, at `synced` (UTC). For days: a sync of days or a full sync. For a full sync: a full sync. So a successful
     delta does not hide a repair that fails every night."""
@@ -154,7 +154,7 @@ def _failed_in_a_row(rows: Sequence[SyncRow], mode: Mode, synced: datetime | Non
     return [row for row in failed if since is None or _ended(row) > since]
 
 
-def _repaired(rows: Sequence[SyncRow]) -> datetime | None:
+def _repaired(rows: Sequence[SyncRun]) -> datetime | None:
     """When the last good repair ended (UTC): one that reached back to the good repair before it. Before the first
     repair, the end of the first sync; None before that."""
     repairs = [row for row in rows if row.mode == "full" and row.status == "succeeded" and row.window_start]
@@ -169,21 +169,21 @@ def _repaired(rows: Sequence[SyncRow]) -> datetime | None:
     return min((_ended(row) for row in rows if row.status == "succeeded"), default=None)
 
 
-def _reached_the_present(row: SyncRow) -> bool:
+def _reached_the_present(row: SyncRun) -> bool:
     """Whether the run succeeded and read up to its start time: loading days of last year does not count as fresh."""
     if row.status != "succeeded":
         return False
     return row.mode != "days" or (row.window_end is not None and row.window_end >= row.started_at)
 
 
-def _ended(row: SyncRow) -> datetime:
+def _ended(row: SyncRun) -> datetime:
     """When the run ended; the last commit of a failed run, if any, was earlier."""
     if row.status == "succeeded" and row.last_synced_at:
         return row.last_synced_at
     return row.started_at + timedelta(milliseconds=row.sync_duration_ms)
 
 
-def _minutes_behind(newest: SyncRow) -> float | None:
+def _minutes_behind(newest: SyncRun) -> float | None:
     """Minutes from the watermark to the newest row at the source. A row dated after the run by a client whose clock is
     ahead counts at the run's end: the watermark never passes the source's current time."""
     if newest.source_max_created_at is None or newest.watermark is None:

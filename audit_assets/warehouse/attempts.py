@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from audit_assets.warehouse.protocol import LoadCounts, Mode, SyncRun, WarehouseWriter
+from audit_assets.warehouse.protocol import Mode, SyncRun, WarehouseWriter
 
 KILLED = (
     "the process ended before the sync did: killed, out of memory, or the machine restarted. What it committed stays;"
@@ -38,9 +38,7 @@ class FailedAttempt:
         """Its row of ai_audit_sync_state, with the columns that are known."""
         return SyncRun(
             sync_id=self.sync_id, mode=self.mode, status="failed", window_start=None, window_end=None,
-            started_at=self.started_at, last_synced_at=None, sync_duration_ms=0, counts=LoadCounts(),
-            source_max_created_at=None, watermark=None, oldest_write_seconds=None, sessions_visible=None,
-            error=self.error,
+            started_at=self.started_at, last_synced_at=None, sync_duration_ms=0, error=self.error,
         )  # fmt: skip
 
 

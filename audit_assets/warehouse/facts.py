@@ -8,13 +8,25 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from audit_assets.warehouse.protocol import Discrepancy, SyncRow
-from audit_assets.warehouse.schema import SCHEMA
+from audit_assets.warehouse.protocol import Discrepancy, SyncRun
+from audit_assets.warehouse.schema import SCHEMA, SYNC_STATE_COLUMNS
 
 DISCREPANCIES = "ai_audit_discrepancies"
 
 # Deltas of more than half an hour at one run per 50 s: enough to see consecutive failures and the source's last state.
 _NEWEST_RUNS = 50
+
+DAYS = 2  # of data quality: the newest UTC days with interactions
+TABLES = ("ai_audit_data_quality", "ai_audit_status_words")
+
+# Column of ai_audit_data_quality → the name of the values it counts.
+VALUES = {
+    "invalid_duration_count": "durations",
+    "invalid_prompt_tokens_count": "prompt tokens",
+    "invalid_completion_tokens_count": "completion tokens",
+    "invalid_source_documents_count": "source documents",
+}
+_LISTED = 20
 
 
 def published_tables(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
@@ -36,29 +48,18 @@ def read_facts(
     return frames
 
 
-@dataclass(frozen=True)
-class LatestRun:
-    """The newest sync that succeeded. Times are UTC."""
-
-    sync_id: str
-    last_synced_at: datetime
-
-
-def latest_run(connection: duckdb.DuckDBPyConnection) -> LatestRun | None:
+def latest_run(connection: duckdb.DuckDBPyConnection) -> SyncRun | None:
     """The newest successful sync in the snapshot, or None."""
-    row = connection.execute(
-        f"""select sync_id, last_synced_at from {SCHEMA}.ai_audit_sync_state
-        where status = 'succeeded' order by last_synced_at desc, sync_id limit 1"""
-    ).fetchone()
-    return None if row is None else LatestRun(*row)
+    succeeded = [run for run in read_sync_runs(connection, newest=0) if run.status == "succeeded"]
+    return max(succeeded, key=lambda run: (run.last_synced_at or run.started_at, run.sync_id), default=None)
 
 
-def read_sync_rows(connection: duckdb.DuckDBPyConnection, newest: int | None = _NEWEST_RUNS) -> tuple[SyncRow, ...]:
+def read_sync_runs(connection: duckdb.DuckDBPyConnection, newest: int | None = _NEWEST_RUNS) -> tuple[SyncRun, ...]:
     """The `newest` runs of each mode (None: all) in the snapshot, newest start first. Also includes each mode's last
     success, the first success, and every successful repair, however old they are."""
     published = {name for name, *_ in connection.execute(f"describe {SCHEMA}.ai_audit_sync_state").fetchall()}
     # A snapshot published by an earlier version lacks the columns added since.
-    columns = [field.name if field.name in published else f"null as {field.name}" for field in fields(SyncRow)]
+    columns = [name if name in published else f"null as {name}" for name in SYNC_STATE_COLUMNS]
     found = connection.execute(
         f"""with numbered as (
             select *,
@@ -75,7 +76,8 @@ def read_sync_rows(connection: duckdb.DuckDBPyConnection, newest: int | None = _
         order by started_at desc, sync_id desc""",
         [newest],
     ).fetchall()
-    return tuple(SyncRow(*(_in_utc(value) for value in row)) for row in found)
+    rows = (dict(zip(SYNC_STATE_COLUMNS, map(_in_utc, row), strict=True)) for row in found)
+    return tuple(SyncRun.from_row(row) for row in rows)
 
 
 def read_discrepancies(connection: duckdb.DuckDBPyConnection) -> tuple[Discrepancy, ...] | None:
@@ -90,19 +92,6 @@ def read_discrepancies(connection: duckdb.DuckDBPyConnection) -> tuple[Discrepan
 def _in_utc(value: object) -> Any:
     """DuckDB returns times in the session's time zone; this converts them to UTC."""
     return value.astimezone(UTC) if isinstance(value, datetime) else value
-
-
-DAYS = 2  # the newest UTC days with interactions
-TABLES = ("ai_audit_data_quality", "ai_audit_status_words")
-
-# Column of ai_audit_data_quality → the name of the values it counts.
-VALUES = {
-    "invalid_duration_count": "durations",
-    "invalid_prompt_tokens_count": "prompt tokens",
-    "invalid_completion_tokens_count": "completion tokens",
-    "invalid_source_documents_count": "source documents",
-}
-_LISTED = 20
 
 
 @dataclass(frozen=True)

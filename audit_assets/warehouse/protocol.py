@@ -203,21 +203,22 @@ class LoadOptions:
 
 @dataclass(frozen=True)
 class SyncRun:
-    """One row of ai_audit_sync_state. Times are UTC; `watermark` is how far the source has been read."""
+    """One sync, and one row of ai_audit_sync_state: its result, and the state of the source it saw. Times are UTC; None
+    means unknown. `watermark` is how far the source has been read."""
 
     sync_id: str
-    mode: str
+    mode: Mode
     status: RunStatus
     window_start: datetime | None
     window_end: datetime | None
     started_at: datetime
     last_synced_at: datetime | None
     sync_duration_ms: int
-    counts: LoadCounts
-    source_max_created_at: datetime | None
-    watermark: datetime | None
-    oldest_write_seconds: float | None
-    sessions_visible: bool | None
+    counts: LoadCounts = field(default_factory=LoadCounts)
+    source_max_created_at: datetime | None = None
+    watermark: datetime | None = None
+    oldest_write_seconds: float | None = None
+    sessions_visible: bool | None = None
     error: str | None = None
     removal_accepted_by: str | None = None
     clock_skew_seconds: float | None = None
@@ -253,28 +254,18 @@ class SyncRun:
             "error": self.error,
         }
 
-
-@dataclass(frozen=True)
-class SyncRow:
-    """A row of ai_audit_sync_state as rule evaluation reads it: a run's result, and the state of the source it saw.
-    Times are UTC; None means unknown."""
-
-    sync_id: str
-    mode: Mode
-    status: RunStatus
-    window_start: datetime | None
-    window_end: datetime | None
-    started_at: datetime
-    last_synced_at: datetime | None
-    sync_duration_ms: int
-    source_max_created_at: datetime | None
-    watermark: datetime | None
-    oldest_write_seconds: float | None
-    sessions_visible: bool | None
-    error: str | None = None
-    clock_skew_seconds: float | None = None
-    is_replica: bool | None = None
-    replay_lag_seconds: float | None = None
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "SyncRun":
+        """The run of a row of the table, the reverse of `row`. The table does not have the rejected rows by reason, so
+        all are counted under `any`."""
+        rejected = row["records_rejected"]
+        counts = LoadCounts(
+            read=row["records_read"], added=row["records_added"], changed=row["records_changed"],
+            removed=row["records_removed"], rejected={"any": rejected} if rejected else {},
+            held=row["records_held"] or 0,
+        )  # fmt: skip
+        others = {name: value for name, value in row.items() if not name.startswith("records_")}
+        return cls(counts=counts, **others)
 
 
 DiscrepancyKind = Literal["removal_held", "rows_differ"]

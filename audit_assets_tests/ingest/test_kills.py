@@ -86,7 +86,7 @@ def kill_and_recover(source: str, warehouse: DuckDBWarehouse, turn: int, phase: 
     assert_exactly_the_sources_rows(source, warehouse)
     write_mirror(state_file, ran)
     assert ran.last_synced_at is not None
-    assert mirror_problem(state_file, ran.sync_id, ran.last_synced_at) is None
+    assert mirror_problem(state_file, ran) is None
     assert sorted(path.name for path in folder.glob(".state*")) == []
     return died
 

@@ -11,15 +11,9 @@ import pytest
 
 from audit_assets.ingest.state_mirror import MirrorError, mirror_document, mirror_problem, write_mirror
 from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
-from audit_assets.warehouse.protocol import SyncRun
 from audit_assets_tests.ingest.both_sides import NOW, insert_row, run
 
 pytestmark = pytest.mark.requirement("R13")
-
-
-def problem_of(path: Path, newest: SyncRun) -> str | None:
-    assert newest.last_synced_at is not None
-    return mirror_problem(path, newest.sync_id, newest.last_synced_at)
 
 
 @pytest.fixture
@@ -41,7 +35,7 @@ def test_the_mirror_holds_the_newest_run(source: str, warehouse: DuckDBWarehouse
         "watermark": (NOW - timedelta(hours=1)).isoformat(timespec="microseconds"),
         "sync_id": ran.sync_id,
     }
-    assert problem_of(state_file, ran) is None
+    assert mirror_problem(state_file, ran) is None
 
 
 def test_the_last_five_generations_are_kept(source: str, warehouse: DuckDBWarehouse, state_file: Path):
@@ -60,19 +54,19 @@ def test_a_mirror_that_is_missing_unreadable_or_behind_is_reported(
 ):
     first = run(source, warehouse).run
     second = run(source, warehouse, now=NOW + timedelta(minutes=1)).run
-    assert "is missing" in str(problem_of(state_file, second))
+    assert "is missing" in str(mirror_problem(state_file, second))
     state_file.parent.mkdir()
     for content in ("", "{", "[]", "{}", "5"):
         state_file.write_text(content)
-        assert "is not a valid state file" in str(problem_of(state_file, second))
+        assert "is not a valid state file" in str(mirror_problem(state_file, second))
     state_file.write_bytes(b"\xff\xfe")
-    assert "is not a valid state file" in str(problem_of(state_file, second))
+    assert "is not a valid state file" in str(mirror_problem(state_file, second))
     write_mirror(state_file, first)
-    assert "is behind" in str(problem_of(state_file, second))
+    assert "is behind" in str(mirror_problem(state_file, second))
     write_mirror(state_file, second)
-    assert problem_of(state_file, second) is None
-    assert problem_of(state_file, first) is None
-    assert "cannot be read" in str(problem_of(state_file.parent, second))
+    assert mirror_problem(state_file, second) is None
+    assert mirror_problem(state_file, first) is None
+    assert "cannot be read" in str(mirror_problem(state_file.parent, second))
 
 
 def test_a_reader_finds_a_whole_mirror_at_every_moment(source: str, warehouse: DuckDBWarehouse, state_file: Path):

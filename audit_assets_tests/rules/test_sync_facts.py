@@ -13,7 +13,7 @@ from audit_assets.rules.facts import DAGSTER_TABLES, TABLES, add_new_capabilitie
 from audit_assets.rules.judge import RuleResult, judge, judge_all
 from audit_assets.rules.sync_facts import SYNC_FACTS_SCHEMA, sync_facts, sync_facts_history
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets.warehouse.protocol import Discrepancy, SyncRow
+from audit_assets.warehouse.protocol import Discrepancy, SyncRun
 from audit_assets_tests.rules.factories import shipped, shipped_rules
 
 pytestmark = pytest.mark.requirement("R35")
@@ -34,10 +34,10 @@ def ago(minutes: float, now: datetime = NOW) -> datetime:
     return now - timedelta(minutes=minutes)
 
 
-def success(synced: datetime, **overrides: Any) -> SyncRow:
+def success(synced: datetime, **overrides: Any) -> SyncRun:
     """A delta that took two seconds and read every row; the newest row is half a minute old."""
     newest = synced - timedelta(seconds=30)
-    row = SyncRow(
+    row = SyncRun(
         sync_id=f"success at {synced}", mode="delta", status="succeeded",
         window_start=synced - timedelta(hours=1), window_end=synced + timedelta(minutes=10),
         started_at=synced - timedelta(seconds=2), last_synced_at=synced, sync_duration_ms=2000,
@@ -46,9 +46,9 @@ def success(synced: datetime, **overrides: Any) -> SyncRow:
     return replace(row, **overrides)
 
 
-def failure(at: datetime, **overrides: Any) -> SyncRow:
+def failure(at: datetime, **overrides: Any) -> SyncRun:
     """A delta that failed after three seconds without reaching the source; the watermark is unchanged."""
-    row = SyncRow(
+    row = SyncRun(
         sync_id=f"failure at {at}", mode="delta", status="failed", window_start=None, window_end=None,
         started_at=at - timedelta(seconds=3), last_synced_at=None, sync_duration_ms=3000,
         source_max_created_at=None, watermark=at - timedelta(hours=1),
@@ -57,23 +57,23 @@ def failure(at: datetime, **overrides: Any) -> SyncRow:
     return replace(row, **overrides)
 
 
-def repair(ended: datetime, **overrides: Any) -> SyncRow:
+def repair(ended: datetime, **overrides: Any) -> SyncRun:
     """A nightly repair of ten minutes that read back two days."""
     begun = ended - timedelta(minutes=10)
     row = success(ended, mode="full", started_at=begun, window_start=begun - timedelta(days=2))
     return replace(row, sync_id=f"repair at {ended}", **overrides)
 
 
-def failed_repair(at: datetime, **overrides: Any) -> SyncRow:
+def failed_repair(at: datetime, **overrides: Any) -> SyncRun:
     row = failure(at, mode="full", error="no space left for warehouse.duckdb")
     return replace(row, sync_id=f"failed repair at {at}", **overrides)
 
 
-def running(at: datetime) -> SyncRow:
+def running(at: datetime) -> SyncRun:
     return replace(success(at), sync_id=f"running at {at}", status="running")
 
 
-def facts(*rows: SyncRow, now: datetime = NOW) -> dict[str, Any]:
+def facts(*rows: SyncRun, now: datetime = NOW) -> dict[str, Any]:
     """The row of facts; asserts that it does not depend on the order of the runs."""
     frame = sync_facts(rows, CALENDAR, LOOKBACK, now, "production", ())
     assert dict(frame.schema) == dict(SYNC_FACTS_SCHEMA)
@@ -243,13 +243,13 @@ def test_the_mode_that_fails_most_is_named_with_its_newest_error():
         "a repair that left a hole is none", "a clock that was set back",
     ],
 )  # fmt: skip
-def test_the_age_of_the_last_good_repair_is_known_in_hours(rows: list[SyncRow], hours: float | None):
+def test_the_age_of_the_last_good_repair_is_known_in_hours(rows: list[SyncRun], hours: float | None):
     assert facts(*rows)["hours_since_repair"] == hours
 
 
-def nightly(count: int) -> list[SyncRow]:
+def nightly(count: int) -> list[SyncRun]:
     """Repairs of 3 hours at 02:00 Pacific and hourly deltas; a failed attempt before every fifth repair."""
-    rows: list[SyncRow] = []
+    rows: list[SyncRun] = []
     for back in range(count):
         begun = (pacific("2026-11-17 02:00").astimezone(PACIFIC) - timedelta(days=back)).astimezone(UTC)
         ended = begun + timedelta(hours=3)
