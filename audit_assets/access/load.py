@@ -2,19 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
-
-from pydantic import BaseModel, ValidationError
 
 from audit_assets.access.cross_checks import Catalog, Violation, violations
 from audit_assets.access.model import Columns, Dashboards, Grants, Groups, Policy, RowPolicies, Views
-from audit_assets.config.validation import Problem, dotted, validation_errors
-from audit_assets.config.yaml_files import Document, DocumentError, read_document, unread_files
+from audit_assets.config.validation import InvalidFileError, M, Problem, dotted, parse_model
+from audit_assets.config.yaml_files import Document, read_document, unread_files
 
 FILES = ("groups", "grants", "views", "rows", "columns", "dashboards")
 PLACEHOLDERS = ("@example.com", "@example-project.iam.gserviceaccount.com")
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class AccessFileError(Exception):
@@ -66,13 +61,9 @@ def _problem(documents: dict[str, Document], violation: Violation) -> Problem:
 def _read(folder: Path, name: str, model: type[M], documents: dict[str, Document]) -> M:
     path = folder / f"{name}.yaml"
     try:
-        document = documents[name] = read_document(path.read_bytes())
-        return model.model_validate(document.values)
+        parsed, documents[name] = parse_model(path.name, path.read_bytes(), model)
     except OSError as error:
         raise AccessFileError(f"{path}: {error.strerror}; the folder holds {', '.join(FILES)}, each .yaml") from None
-    except DocumentError as error:
-        raise AccessFileError(str(Problem(path.name, error.line, error.field, error.message))) from None
-    except ValidationError as error:
-        raise AccessFileError(
-            "\n".join(map(str, validation_errors(path.name, documents[name], model, error)))
-        ) from None
+    except InvalidFileError as error:
+        raise AccessFileError(str(error)) from None
+    return parsed

@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from audit_assets.config.yaml_files import Document, FieldPath
+from audit_assets.config.yaml_files import Document, DocumentError, FieldPath, read_document
+
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,27 @@ class Problem:
     def __str__(self) -> str:
         field = f"{self.field}: " if self.field else ""
         return f"{self.file}:{self.line}: {field}{self.message}"
+
+
+class InvalidFileError(Exception):
+    """A file is not valid. Has its problems, ordered by line; the message has one per line."""
+
+    def __init__(self, problems: Iterable[Problem]):
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.field)))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def parse_model(file: str, content: bytes, model: type[M]) -> tuple[M, Document]:
+    """`content` (YAML) as `model`, and the lines of its fields; `file` is its name in messages. Raises
+    InvalidFileError."""
+    try:
+        document = read_document(content)
+    except DocumentError as error:
+        raise InvalidFileError([Problem(file, error.line, error.field, error.message)]) from None
+    try:
+        return model.model_validate(document.values), document
+    except ValidationError as error:
+        raise InvalidFileError(validation_errors(file, document, model, error)) from None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

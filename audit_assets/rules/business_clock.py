@@ -14,25 +14,25 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
 
 from audit_assets.config.durations import Timezone
-from audit_assets.config.validation import Problem, dotted, validation_errors
-from audit_assets.config.yaml_files import DocumentError, FieldPath, read_document
+from audit_assets.config.validation import InvalidFileError, Problem, dotted, parse_model
+from audit_assets.config.yaml_files import FieldPath
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)  # in the order of date.weekday()
+Interval = tuple[datetime, datetime]  # [start, end)
+
+_DAY, _MINUTE, _TICK = timedelta(days=1), timedelta(minutes=1), timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INSTANT = pl.Datetime("us", "UTC")
 
 
-class CalendarError(Exception):
-    """The calendar file is invalid. The message lists its problems, one per line."""
-
-    def __init__(self, problems: tuple[Problem, ...]):
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = problems
+class CalendarError(InvalidFileError):
+    """The calendar file is invalid."""
 
 
 def _clock_time(value: Any) -> timedelta:
@@ -120,19 +120,15 @@ def read_calendar(path: Path) -> BusinessCalendar:
 def parse_calendar(content: bytes, file: str = "calendar.yaml") -> BusinessCalendar:
     """Parses `content` (YAML) as a calendar; `file` is its name in messages. Raises CalendarError."""
     try:
-        document = read_document(content)
-    except DocumentError as error:
-        raise CalendarError((Problem(file, error.line, error.field, error.message),)) from None
-    try:
-        calendar = BusinessCalendar.model_validate(document.values)
-    except ValidationError as error:
-        raise CalendarError(_in_order(validation_errors(file, document, BusinessCalendar, error))) from None
+        calendar, document = parse_model(file, content, BusinessCalendar)
+    except InvalidFileError as error:
+        raise CalendarError(error.problems) from None
     duplicates = [
         Problem(file, document.line(field_path), dotted(field_path), f"{day} is listed twice; remove one")
         for field_path, day in _duplicates(calendar)
     ]
     if duplicates:
-        raise CalendarError(_in_order(duplicates))
+        raise CalendarError(duplicates)
     return calendar
 
 
@@ -148,21 +144,9 @@ def _duplicates(calendar: BusinessCalendar) -> Iterator[tuple[FieldPath, str]]:
         seen.add(holiday.date)
 
 
-def _in_order(problems: list[Problem]) -> tuple[Problem, ...]:
-    return tuple(sorted(problems, key=lambda problem: (problem.line, problem.field)))
-
-
 def _clock_text(since_midnight: timedelta) -> str:
     minutes = since_midnight // timedelta(minutes=1)
     return f"{minutes // 60:02}:{minutes % 60:02}"
-
-
-Interval = tuple[datetime, datetime]  # [start, end)
-
-_DAY, _MINUTE, _TICK = timedelta(days=1), timedelta(minutes=1), timedelta(microseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_AHEAD = timedelta(days=14)
-_INSTANT = pl.Datetime("us", "UTC")
 
 
 def is_open(calendar: BusinessCalendar, at: datetime) -> bool:
@@ -179,15 +163,6 @@ def business_minutes_between(calendar: BusinessCalendar, start: datetime, end: d
     """
     intervals = open_intervals(calendar, _utc(start, "start"), _utc(end, "end"))
     return sum((closes - opens for opens, closes in intervals), timedelta()) / _MINUTE
-
-
-def next_opening(calendar: BusinessCalendar, at: datetime) -> datetime:
-    """`at` if it is within business hours, else when they next begin (UTC). Raises ValueError without a time zone."""
-    start = _utc(at, "at")
-    while True:
-        for opens, _ in open_intervals(calendar, start, start + _AHEAD):
-            return opens
-        start += _AHEAD
 
 
 def open_intervals(calendar: BusinessCalendar, start: datetime, end: datetime) -> Iterator[Interval]:

@@ -4,7 +4,6 @@ none → pending → firing → recovering → resolved. Steps are windows of th
 the pipeline ran changes nothing.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -157,16 +156,3 @@ def _record_firing(episode: Episode, step: Step, recent: tuple[bool, ...], state
         latest=step.finding,
         worst=step.finding if worse else episode.worst,
     )
-
-
-def track_episodes(steps: Iterable[Step], for_clause: ForClause) -> list[Episode]:
-    """The episodes of one instance over `steps`, in order; the last one may be pending or still open."""
-    opened: list[Episode] = []
-    episode: Episode | None = None
-    for step in steps:
-        episode = advance(episode, step, for_clause)
-        if episode is not None and episode.state == "resolved":
-            opened.append(episode)
-    if episode is not None and episode.state != "resolved":
-        opened.append(episode)
-    return opened

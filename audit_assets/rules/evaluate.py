@@ -22,6 +22,18 @@ _KINDS: dict[pl.DataType, str] = {
     pl.Boolean(): "true or false",
 }
 
+# Columns that `evaluate` adds to the watched table's time and grain. `fires` is null where it cannot be judged.
+FIRES, CONDITION, HOLDS, SUPPRESSED, VALUE, BASELINE, THRESHOLD = (
+    "result: fires",
+    "result: condition",
+    "result: holds",
+    "result: suppressed",
+    "result: value",
+    "result: baseline",
+    "result: threshold",
+)
+START, END = "result: start", "result: end"
+
 
 class RuleError(Exception):
     """The facts do not fit the rule, for example because a column it names is missing. The message names it."""
@@ -87,19 +99,6 @@ def example_rows(table: WatchedTable, example: Mapping[str, FactValue]) -> pl.Da
         schema={name: table.schema[name] for name in columns},
     )
     return for_expressions(row, table, columns)
-
-
-# Columns that `evaluate` adds to the watched table's time and grain. `fires` is null where it cannot be judged.
-FIRES, CONDITION, HOLDS, SUPPRESSED, VALUE, BASELINE, THRESHOLD = (
-    "result: fires",
-    "result: condition",
-    "result: holds",
-    "result: suppressed",
-    "result: value",
-    "result: baseline",
-    "result: threshold",
-)
-START, END = "result: start", "result: end"
 
 
 def evaluate(

@@ -2,15 +2,13 @@
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from audit_assets.config.validation import Problem, did_you_mean, dotted, validation_errors
-from audit_assets.config.yaml_files import DocumentError, FieldPath, is_yaml_file, read_document
+from audit_assets.config.validation import InvalidFileError, Problem, did_you_mean, dotted, parse_model
+from audit_assets.config.yaml_files import FieldPath, is_yaml_file, read_document
 from audit_assets.rules.evaluate import ExampleError, example_rows
 from audit_assets.rules.expression import ExpressionError, compile_condition, compile_figure
 from audit_assets.rules.facts import TABLES, WatchedTable
@@ -18,6 +16,10 @@ from audit_assets.rules.model import BrokenRule, Figures, Form, Rule, RuleSet, i
 
 # What a number or a condition may be in YAML; the model reads both as an expression.
 _EXPRESSION: dict[str, Any] = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "number"}]}
+
+
+class RulesFolderError(Exception):
+    """The folder of rules cannot be read. Treating it as empty would silently disable every alert."""
 
 
 def rule_schema() -> str:
@@ -42,10 +44,6 @@ def rule_schema() -> str:
             if name in known:
                 known[name] = {**_EXPRESSION, "description": known[name]["description"]}
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
-
-
-class RulesFolderError(Exception):
-    """The folder of rules cannot be read. Treating it as empty would silently disable every alert."""
 
 
 def rule_files(folder: Path) -> tuple[Path, ...]:
@@ -109,15 +107,11 @@ def _duplicate_id(existing: Path, path: Path) -> BrokenRule:
 def load_rule(path: Path) -> Rule | BrokenRule:
     """The rule of one file, or a BrokenRule with every problem of it."""
     try:
-        document = read_document(path.read_bytes())
+        rule, document = parse_model(path.name, path.read_bytes(), Rule)
     except OSError as error:
         return _broken(path, [Problem(path.name, 1, "", f"cannot be read: {error.strerror}")])
-    except DocumentError as error:
-        return _broken(path, [Problem(path.name, error.line, error.field, error.message)])
-    try:
-        rule = Rule.model_validate(document.values)
-    except ValidationError as error:
-        return _broken(path, validation_errors(path.name, document, Rule, error))
+    except InvalidFileError as error:
+        return _broken(path, error.problems)
     problems = [
         Problem(path.name, document.line(field_path), dotted(field_path), message)
         for field_path, message in _violations(rule, path)
@@ -203,7 +197,7 @@ def _compile_errors(field_path: FieldPath, compile_it: Callable[[], object]) -> 
         yield field_path, str(error)
 
 
-def _broken(path: Path, problems: list[Problem]) -> BrokenRule:
+def _broken(path: Path, problems: Iterable[Problem]) -> BrokenRule:
     return BrokenRule(path.stem, path.name, tuple(sorted(problems, key=lambda problem: (problem.line, problem.field))))
 
 

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from audit_assets.config.durations import Duration
-from audit_assets.config.validation import validation_errors
-from audit_assets.config.yaml_files import DocumentError, read_document
+from audit_assets.config.validation import InvalidFileError, parse_model
 from audit_assets.rules.model import Line, Name, Rule
 
 Channel = Annotated[str, StringConstraints(pattern=r"^#[a-z0-9][a-z0-9_-]{0,78}$")]
@@ -72,15 +71,11 @@ class Routing(_Frozen):
 def read_routing(path: Path) -> Routing:
     """Reads the routes of the file `path`. Raises RoutingError."""
     try:
-        document = read_document(path.read_bytes())
+        routing, document = parse_model(path.name, path.read_bytes(), Routing)
     except OSError as error:
         raise RoutingError(f"{path}: {error.strerror}; routing.yaml belongs beside the folder of rules") from None
-    except DocumentError as error:
-        raise RoutingError(f"{path.name}:{error.line}: {error.field or 'the file'}: {error.message}") from None
-    try:
-        routing = Routing.model_validate(document.values)
-    except ValidationError as error:
-        raise RoutingError("\n".join(map(str, validation_errors(path.name, document, Routing, error)))) from None
+    except InvalidFileError as error:
+        raise RoutingError(str(error)) from None
     for name, route in routing.routes.items():
         if route.pagerduty is None and route.slack is None and route.ticket is None:
             line = document.line(("routes", name))

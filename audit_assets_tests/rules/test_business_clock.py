@@ -16,7 +16,6 @@ from audit_assets.rules.business_clock import (
     business_minutes,
     business_minutes_between,
     is_open,
-    next_opening,
     open_intervals,
     read_calendar,
 )
@@ -145,35 +144,13 @@ def test_silence_through_a_long_weekend_is_counted_without_its_holiday():
     assert minutes("2026-05-22 18:00", "2026-05-26 09:00") == 120
 
 
-@pytest.mark.parametrize(
-    ("at", "opening"),
-    [
-        ("2026-11-17 12:00", "2026-11-17 12:00"),
-        ("2026-11-17 05:00", "2026-11-17 08:00"),
-        ("2026-11-13 19:00", "2026-11-16 08:00"),
-        ("2026-11-25 19:00", "2026-11-27 08:00"),
-        ("2026-03-07 12:00", "2026-03-09 08:00"),
-        ("2026-12-31 20:00", "2027-01-04 08:00"),
-    ],
-)
-def test_the_next_opening_is_now_or_the_next_morning_of_work(at: str, opening: str):
-    assert next_opening(CALENDAR, pacific(at)) == pacific(opening)
-
-
-def test_the_next_opening_is_found_behind_any_number_of_holidays():
-    closed = [date(2026, 11, 1) + timedelta(days=day) for day in range(45)]
-    calendar = hours("08:00", "19:00", holidays=closed)
-    assert next_opening(calendar, pacific("2026-11-01 00:00")) == pacific("2026-12-16 08:00")
-
-
 def test_a_time_without_a_zone_is_rejected():
     naive, zoned = datetime(2026, 11, 17, 12), datetime(2026, 11, 17, 12, tzinfo=UTC)  # noqa: DTZ001
     for start, end in ((naive, zoned), (zoned, naive)):
         with pytest.raises(ValueError, match="has no time zone; give it in UTC"):
             business_minutes_between(CALENDAR, start, end)
-    for question in (is_open, next_opening):
-        with pytest.raises(ValueError, match="at has no time zone"):
-            question(CALENDAR, naive)
+    with pytest.raises(ValueError, match="at has no time zone"):
+        is_open(CALENDAR, naive)
     with pytest.raises(ValueError, match="but times with a time zone are expected"):
         business_minutes(CALENDAR, pl.Series([naive]), pl.Series([naive]))
 
@@ -281,7 +258,7 @@ def test_is_open_agrees_with_the_open_intervals(
     before = start
     for opens, closes in open_intervals(calendar, start, end):
         assert before < opens < closes <= end or opens == before == start
-        assert next_opening(calendar, before) == opens
+        assert before == opens or not is_open(calendar, before)
         assert is_open(calendar, opens)
         assert is_open(calendar, closes - timedelta(microseconds=1))
         assert closes == end or not is_open(calendar, closes)

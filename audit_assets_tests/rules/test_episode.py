@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit_assets.rules.episode import Episode, Finding, ForClause, Step, advance, track_episodes
+from audit_assets.rules.episode import Episode, Finding, ForClause, Step, advance
 from audit_assets.rules.evaluate import evaluate
 from audit_assets.rules.judge import replay
 from audit_assets.rules.model import Rule
@@ -30,9 +30,18 @@ def step(number: int, fires: bool | None, value: float = 2.0, holds: bool = Fals
 
 def run(pattern: str, for_clause: ForClause) -> list[Episode]:
     """Episodes over steps written as letters: F fires, - does not fire, ? cannot be judged."""
-    return track_episodes(
-        (step(n, {"F": True, "-": False, "?": None}[sign]) for n, sign in enumerate(pattern)), for_clause
-    )
+    return over([step(n, {"F": True, "-": False, "?": None}[sign]) for n, sign in enumerate(pattern)], for_clause)
+
+
+def over(each_step: list[Step], for_clause: ForClause) -> list[Episode]:
+    """The episodes of one instance over its steps, in order; the last one may be pending or still open."""
+    found: list[Episode] = []
+    episode: Episode | None = None
+    for each in each_step:
+        episode = advance(episode, each, for_clause)
+        if episode is not None and episode.state == "resolved":
+            found.append(episode)
+    return found if episode is None or episode.state == "resolved" else [*found, episode]
 
 
 def states(pattern: str, for_clause: ForClause) -> list[str | None]:

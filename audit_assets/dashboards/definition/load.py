@@ -2,19 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
-
-from audit_assets.config.validation import Problem, did_you_mean, dotted, validation_errors
-from audit_assets.config.yaml_files import Document, DocumentError, FieldPath, read_document, unread_files
+from audit_assets.config.validation import InvalidFileError, M, Problem, did_you_mean, dotted, parse_model
+from audit_assets.config.yaml_files import Document, FieldPath, unread_files
 from audit_assets.dashboards.definition.model import Definition, Metrics, Page, Source, Tile
 
 TABS = ("overview", "workspace", "capability")
 PAGES = (*TABS, "audit_log")
 LISTS_ROWS = ("table", "scatter")
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class DefinitionError(Exception):
@@ -40,24 +35,16 @@ def load_definition(folder: Path) -> Definition:
     return Definition(metrics=metrics, pages=tuple(pages))
 
 
-def _document(path: Path) -> Document:
+def read_file(path: Path, model: type[M]) -> tuple[M, Document]:
+    """Reads a file as `model`, with the lines of its fields. Raises DefinitionError."""
     try:
-        return read_document(path.read_bytes())
+        return parse_model(path.name, path.read_bytes(), model)
     except OSError as error:
         raise DefinitionError(
             f"{path}: {error.strerror}; set AI_AUDIT_DASHBOARDS to the folder of the dashboards"
         ) from None
-    except DocumentError as error:
-        raise DefinitionError(str(Problem(path.name, error.line, error.field, error.message))) from None
-
-
-def read_file(path: Path, model: type[M]) -> tuple[M, Document]:
-    """Reads a file as `model`, with the lines of its fields. Raises DefinitionError."""
-    document = _document(path)
-    try:
-        return model.model_validate(document.values), document
-    except ValidationError as error:
-        raise DefinitionError("\n".join(map(str, validation_errors(path.name, document, model, error)))) from None
+    except InvalidFileError as error:
+        raise DefinitionError(str(error)) from None
 
 
 def _violations_of_sources(metrics: Metrics, document: Document) -> Iterator[Problem]:
