@@ -1,24 +1,24 @@
 """Takes screenshots of the tabs with the locally installed Chromium."""
 
-import base64
-import json
-import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
-from urllib.error import URLError
+from typing import TYPE_CHECKING, Literal
+
+import httpx
 
 from audit_assets.dashboards.definition.load import TABS
 from audit_assets.private_files import users_umask
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 INSTALL_HINT = "install it (Debian, Ubuntu: `apt-get install chromium`) and run again"
@@ -65,120 +65,19 @@ def find_chromium() -> str:
     raise ChromiumError(f"Chromium is missing: {INSTALL_HINT}")
 
 
-_READS, _WRITES = 3, 4  # the file descriptors on which Chromium reads commands and writes responses
-
-
-class Tab:
-    """One page of a running Chromium."""
-
-    def __init__(self, to_chromium: int, from_chromium: int) -> None:
-        self._to, self._from = to_chromium, from_chromium
-        self._number, self._buffer, self._session = 0, b"", ""
-
-    def open(self) -> None:
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self.call("Page.enable")
-
-    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Calls a DevTools method and returns its result. Raises ChromiumError."""
-        self._number += 1
-        request = {"id": self._number, "method": method, "params": parameters}
-        if self._session:
-            request["sessionId"] = self._session
-        os.write(self._to, json.dumps(request).encode() + b"\0")
-        while True:
-            response = self._next()
-            if response.get("id") == self._number:
-                break
-        if "error" in response:
-            raise ChromiumError(f"Chromium rejected {method}: {response['error'].get('message')}")
-        return response["result"]
-
-    def evaluate(self, script: str) -> Any:
-        """The value of a JavaScript expression, or of the promise it returns. Raises ChromiumError."""
-        response = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
-        if "exceptionDetails" in response:
-            raise ChromiumError(f"the script failed in the page: {response['exceptionDetails'].get('text')}")
-        return response["result"].get("value")
-
-    def wait(self, condition: str, seconds: float, problem: str) -> None:
-        """Waits until the expression is true. Raises ChromiumError with `problem` after `seconds`."""
-        until = time.monotonic() + seconds
-        while not self.evaluate(condition):
-            if time.monotonic() > until:
-                raise ChromiumError(f"{problem} after {seconds:.0f} s")
-            time.sleep(0.1)
-
-    def size(self, width: int, height: int) -> None:
-        """Sets the page's size in pixels."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-
-    def screenshot(self) -> bytes:
-        """A screenshot of the page as PNG."""
-        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
-
-    def _next(self) -> dict[str, Any]:
-        while b"\0" not in self._buffer:
-            more = os.read(self._from, 1 << 20)
-            if not more:
-                raise ChromiumError("Chromium exited; to see why, run chromium --headless --no-sandbox")
-            self._buffer += more
-        message, _, self._buffer = self._buffer.partition(b"\0")
-        return json.loads(message)
-
-
-@contextmanager
-def chromium_tab(program: str, more: Sequence[str] = ()) -> Generator[Tab]:
-    """A page in a new Chromium process with an empty profile; both are removed afterwards."""
-    reads, to_chromium = os.pipe()
-    from_chromium, writes = os.pipe()
-    with tempfile.TemporaryDirectory(prefix="audit-chromium-", ignore_cleanup_errors=True) as folder:
-        (Path(folder) / "profile").mkdir()
-        command = [program, *ARGUMENTS, *more, f"--user-data-dir={folder}/profile", "--remote-debugging-pipe"]
-        process = _started(command, reads, writes)
-        os.close(reads)
-        os.close(writes)
-        try:
-            tab = Tab(to_chromium, from_chromium)
-            tab.open()
-            yield tab
-        finally:
-            os.close(to_chromium)  # Chromium exits when its pipe closes
-            os.close(from_chromium)
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _started(command: Sequence[str], reads: int, writes: int) -> subprocess.Popen[bytes]:
-    """Starts Chromium with its ends of the pipes on the file descriptors it expects."""
-    shell = f'exec "$@" {_READS}<&{reads} {_WRITES}>&{writes}'
-    return subprocess.Popen(
-        # bash, because dash supports only file descriptors of one digit.
-        ["bash", "-c", shell, "chromium", *command],
-        pass_fds=(reads, writes),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+class CaptureError(Exception):
+    """The screenshots cannot be taken. The message gives the reason and the fix."""
 
 
 Theme = Literal["light", "dark"]
 
-_MAX_HEIGHT = 8000  # pixels; a page has about 2,000
+_HEIGHT_AT_FIRST, _MAX_HEIGHT = 1000, 8000  # pixels; a page has about 2,000
 _PAGE_TIMEOUT = 60.0  # seconds; the first page has a cold server
 _STOP_TIMEOUT = 20.0  # seconds
 # The tiles scroll below the header. In a window as tall as all tiles, nothing scrolls.
 _HEIGHT = "Math.ceil(document.querySelector('main.board').getBoundingClientRect().bottom) + 28"
 _SETTLED = "document.fonts.ready.then(() => new Promise((done) => setTimeout(() => done(true), 800)))"
 _THEME = "document.documentElement.getAttribute('data-bs-theme')"
-
-
-class CaptureError(Exception):
-    """The screenshots cannot be taken. The message gives the reason and the fix."""
 
 
 def capture(
@@ -193,31 +92,58 @@ def capture(
     with users_umask():
         folder.mkdir(parents=True, exist_ok=True)
     taken: list[Path] = []
-    with _served(fixed_now) as url, chromium_tab(program, [f"--window-size={width},1000"]) as tab:
-        for page in TABS:
-            path = folder / f"{page.capitalize()}.png"
-            screenshot = _screenshot(tab, f"{url}/{page}", theme, width)
+    with chromium_page(program, width) as page, _served(fixed_now) as url:
+        for tab in TABS:
+            path = folder / f"{tab.capitalize()}.png"
+            screenshot = _screenshot(page, f"{url}/{tab}", theme, width)
             with users_umask():
                 path.write_bytes(screenshot)
             taken.append(path)
     return taken
 
 
-def _screenshot(tab: Tab, url: str, theme: Theme, width: int) -> bytes:
-    tab.size(width, 1000)
-    tab.call("Page.navigate", url=url)
-    tab.wait(PAINTED, _PAGE_TIMEOUT, f"{url} did not finish loading")
-    if tab.evaluate(_THEME) != theme:
-        tab.evaluate("document.querySelector('#theme-toggle').click()")
-        tab.wait(f"{_THEME} === '{theme}'", 10, f"the theme is not {theme}")
-    tab.evaluate(_SETTLED)
-    tab.size(width, min(int(tab.evaluate(_HEIGHT)), _MAX_HEIGHT))
-    tab.evaluate(_SETTLED)
-    tab.wait(PAINTED, 10, f"{url} did not finish loading")
-    broken = tab.evaluate("document.querySelectorAll('.broken').length")
+@contextmanager
+def chromium_page(program: str, width: int) -> Generator["Page"]:
+    """A page in a new Chromium with an empty profile; both are removed afterwards. Playwright's errors in the block are
+    raised as CaptureError."""
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError:
+        raise CaptureError("Playwright is missing: install it with `pip install 'audit-assets[capture]'`") from None
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+            # Waiting evaluates strings in the page, which its content security policy would forbid.
+            yield browser.new_page(viewport={"width": width, "height": _HEIGHT_AT_FIRST}, bypass_csp=True)
+            browser.close()
+    except Error as error:
+        raise CaptureError(f"Chromium: {error.message.splitlines()[0]}") from error
+
+
+def _screenshot(page: "Page", url: str, theme: Theme, width: int) -> bytes:
+    page.set_viewport_size({"width": width, "height": _HEIGHT_AT_FIRST})
+    page.goto(url, timeout=_PAGE_TIMEOUT * 1000)
+    _wait_until_painted(page, url)
+    if page.evaluate(_THEME) != theme:
+        page.locator("#theme-toggle").click()
+        page.wait_for_function(f"{_THEME} === '{theme}'", timeout=10_000)
+    page.evaluate(_SETTLED)
+    page.set_viewport_size({"width": width, "height": min(int(page.evaluate(_HEIGHT)), _MAX_HEIGHT)})
+    page.evaluate(_SETTLED)
+    _wait_until_painted(page, url)
+    broken = page.locator(".broken").count()
     if broken:
         raise CaptureError(f"{broken} tiles of {url} are unavailable; run `audit dashboards serve` to see why")
-    return tab.screenshot()
+    return page.screenshot()
+
+
+def _wait_until_painted(page: "Page", url: str) -> None:
+    from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
+
+    try:
+        page.wait_for_function(PAINTED, timeout=_PAGE_TIMEOUT * 1000)
+    except PlaywrightTimeoutError:
+        raise CaptureError(f"{url} did not finish loading after {_PAGE_TIMEOUT:.0f} s") from None
 
 
 @contextmanager
@@ -250,6 +176,6 @@ def _served(fixed_now: datetime | None) -> Generator[str]:
 
 
 def _is_up(url: str) -> bool:
-    with suppress(URLError, ConnectionError), urllib.request.urlopen(f"{url}/healthz", timeout=5) as response:
-        return response.status == 200
+    with suppress(httpx.HTTPError):
+        return httpx.get(f"{url}/healthz", timeout=5, trust_env=False).status_code == 200
     return False

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from audit_assets.dashboards.capture import INSTALL_HINT, ChromiumError, find_chromium
+from audit_assets.dashboards.capture import INSTALL_HINT, CaptureError, ChromiumError, chromium_page, find_chromium
 from audit_assets.dashboards.definition.load import load_definition
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets_tests.dashboards.browsing import Browsing, Reader, rows_of, text_of
@@ -324,3 +324,10 @@ def test_without_chromium_the_error_explains_how_to_install_it(monkeypatch: pyte
 
     with pytest.raises(ChromiumError, match="apt-get install chromium"):
         find_chromium()
+
+
+def test_without_playwright_the_error_explains_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
+
+    with pytest.raises(CaptureError, match=r"pip install 'audit-assets\[capture\]'"), chromium_page("chromium", 1200):
+        pass

@@ -80,7 +80,7 @@ def development_modules() -> set[str]:
     needed = distributions(
         [*PROJECT["dependencies"], *(one for name in extras if name != "dev" for one in extras[name])]
     )
-    only_dev = distributions(extras["dev"]) - needed
+    only_dev = distributions(extras["dev"]) - needed - {PROJECT["name"]}  # `dev` includes the other extras
     installed = packages_distributions()
     found = {module for module, names in installed.items() if {name.lower() for name in names} & only_dev}
     return {*found, "audit_assets_tests", "benchmarks", "tools"}
