@@ -2,17 +2,14 @@
 
 from dagster import Definitions, colored_console_logger, definitions, in_process_executor
 
-from audit_assets.defs.alerting import delivery_sensor
 from audit_assets.defs.checks import rule_checks, sync_checks, watched_checks
-from audit_assets.defs.dashboards import dashboards
 from audit_assets.defs.data_quality import data_quality_checks
 from audit_assets.defs.ingestion import source_tables, sync_asset
-from audit_assets.defs.ledger_export_assets import ledger_export
 from audit_assets.defs.models import dbt_models
 from audit_assets.defs.project import read_project
-from audit_assets.defs.publishing import published_snapshot
+from audit_assets.defs.publishing import dashboards, ledger_export, published_snapshot
 from audit_assets.defs.resources import build_resources
-from audit_assets.defs.schedules import jobs, judge_sensor, schedules, sync_sensor
+from audit_assets.defs.schedules import delivery_sensor, jobs, judge_sensor, schedules, sync_sensor
 from audit_assets.defs.terminal_logger import terminal
 from audit_assets.defs.upkeep import hourly_upkeep, upkeep_job
 from audit_assets.private_files import restrict_new_files

@@ -15,8 +15,8 @@ from audit_assets.rules.facts import (
     add_time_facts,
     registry_history,
 )
+from audit_assets.rules.pipeline_facts import sync_facts, sync_facts_history
 from audit_assets.rules.routing import Routing, read_routing
-from audit_assets.rules.sync_facts import sync_facts, sync_facts_history
 from audit_assets.settings import Settings
 from audit_assets.warehouse.attempts import FailedAttempt, failed_attempts
 from audit_assets.warehouse.facts import DISCREPANCIES, read_discrepancies, read_facts, read_sync_runs

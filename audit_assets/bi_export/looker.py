@@ -2,29 +2,33 @@
 looker_dashboards.py."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from audit_assets.bi_export.looker_names import (
-    CONNECTION,
-    DATASET,
-    DEFAULT_RANGE,
-    MODEL,
-    PROJECT,
-    RANGE,
-    SPACE,
-    WINDOW,
-    WINDOW_VALUES,
-    age_field,
-    figure_field,
-    names_field,
-    rows_field,
-    tiles_of,
-    windows_of,
-)
-from audit_assets.bi_export.lookml import Block, Sql, Word, document
-from audit_assets.bi_export.tiles import OpenRangeWriter
+from audit_assets.bi_export.tiles import DEFAULT_DAYS, OpenRangeWriter
+from audit_assets.dashboards.definition.load import TABS
 from audit_assets.dashboards.definition.model import Column, Definition, Filter, Measure, Source, Tile, Window
 from audit_assets.text.formatting import Unit
+
+SPACE = "AI Copilot / Observability"
+MODEL = "ai_audit"
+CONNECTION = "mad-vibe-prod.analytics"
+PROJECT, DATASET = CONNECTION.split(".")
+MOST_ROWS = 5000  # the row limit of Looker's charts
+DEFAULT_RANGE = f"{DEFAULT_DAYS} days"
+
+# The filter for the time range, and the parameter for the period of it that a tile shows.
+RANGE, WINDOW = "range", "window"
+WINDOW_VALUES: Mapping[Window, str] = {
+    "24h": "h24",
+    "2d": "d2",
+    "7d": "d7",
+    "14d": "d14",
+    "all": "all",
+    "range": "range",
+}
+
+HEADER = "# Generated from metrics.yaml and vizro/*.yaml by `audit dashboards generate`; edit those, not this file.\n"
 
 _FORMATS: Mapping[Unit, str] = {
     "count": "#,##0",
@@ -41,6 +45,109 @@ _CONSTANTS = (
     ("app_url", "https://app.example.com", "The URL of the application, for links to workspaces."),
     ("dashboards_url", "http://localhost:8050", "The URL of the built-in dashboards, for links to raw records."),
 )
+
+
+def tiles_of(source: str, definition: Definition) -> list[Tile]:
+    """The tiles of the tabs that read `source`."""
+    return [tile for page, tile in definition.tiles if page.page in TABS and tile.source == source]
+
+
+def windows_of(source: Source, tiles: list[Tile]) -> tuple[Window, ...]:
+    """The periods shown by the tiles of a source, the whole range last; none if the source has no time."""
+    if source.time is None and source.sql is None:
+        return ()
+    taken: set[Window] = {tile.window for tile in tiles if tile.window != "range"}
+    return (*sorted(taken), "range")
+
+
+def filter_field(source: Source, name: Filter) -> str | None:
+    """The field of a source's view that a dashboard filter sets, None if the filter does not apply to the source."""
+    if name in source.outer_filters:
+        return source.outer_filters[name]
+    if name in source.filters:
+        return source.filters[name] if source.table else f"{name}_filter"
+    return None
+
+
+def figure_field(source: Source, name: str) -> str:
+    """The measure of a figure: its own, or the maximum of a column, which in groups of one row is its value."""
+    return name if name in source.measures else f"{name}_figure"
+
+
+def age_field(name: str) -> str:
+    return f"{name}_age"
+
+
+def names_field(tile: Tile) -> str:
+    return f"{tile.id.lower()}_names"
+
+
+def rows_field(tile: Tile) -> str:
+    return f"{tile.id.lower()}_rows"
+
+
+@dataclass(frozen=True)
+class Word:
+    """A value without quotation marks: yes, number, or the name of a field."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Sql:
+    """A SQL expression, which ends with two semicolons."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """`kind: name { … }`; without a name `kind: { … }`."""
+
+    kind: str
+    name: str
+    fields: "Sequence[tuple[str, Value] | Block]"
+
+    def lines(self, indent: int = 0) -> list[str]:
+        """The lines of the block, one field per line."""
+        pad = "  " * indent
+        opened = f"{pad}{self.kind}: {self.name} {{" if self.name else f"{pad}{self.kind}: {{"
+        inside: list[str] = []
+        for field in self.fields:
+            if isinstance(field, Block):
+                inside += ["", *field.lines(indent + 1)] if inside and field.name else field.lines(indent + 1)
+            else:
+                inside += _field(*field, indent + 1)
+        return [opened, *inside, f"{pad}}}"]
+
+
+Value = str | Word | Sql | Sequence[str]
+
+
+def document(blocks: Sequence[Block | tuple[str, Value]]) -> str:
+    """The text of a file with these blocks and fields."""
+    parts = ["\n".join(block.lines() if isinstance(block, Block) else _field(*block, 0)) for block in blocks]
+    return HEADER + "\n" + "\n\n".join(parts) + "\n"
+
+
+def _field(key: str, value: Value, indent: int) -> list[str]:
+    pad = "  " * indent
+    match value:
+        case Word(text):
+            return [f"{pad}{key}: {text}"]
+        case Sql(text) if "\n" in text:
+            return [f"{pad}{key}:", *(f"{pad}  {line}".rstrip() for line in text.split("\n")), f"{pad};;"]
+        case Sql(text):
+            return [f"{pad}{key}: {text} ;;"]
+        case str(text):
+            return [f"{pad}{key}: {quoted(text)}"]
+        case names:
+            return [f"{pad}{key}: [{', '.join(names)}]"]
+
+
+def quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def model_files(definition: Definition) -> dict[str, str]:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import yaml
 
-from audit_assets.bi_export.looker_names import (
+from audit_assets.bi_export.looker import (
     DEFAULT_RANGE,
+    HEADER,
     MODEL,
     MOST_ROWS,
     RANGE,
@@ -20,7 +21,6 @@ from audit_assets.bi_export.looker_names import (
     tiles_of,
     windows_of,
 )
-from audit_assets.bi_export.lookml import HEADER
 from audit_assets.bi_export.tiles import place_tiles
 from audit_assets.dashboards.definition.load import LISTS_ROWS, TABS
 from audit_assets.dashboards.definition.model import Definition, Filter, Page, Show, Source, Tile

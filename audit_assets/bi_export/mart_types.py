@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import duckdb
 
 from audit_assets.alerting.ledger.export import EXPORTED_COLUMNS, column_types
-from audit_assets.warehouse.contracts import ColumnTypes, contracts
-from audit_assets.warehouse.schema import SCHEMA, TABLES
+from audit_assets.warehouse.schema import SCHEMA, TABLES, ColumnTypes, contracts
 
 _BIGQUERY = {
     "varchar": "string",

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
-from audit_assets.bi_export.looker_names import CONNECTION, SPACE
-from audit_assets.bi_export.lookml import HEADER
+from audit_assets.bi_export.looker import CONNECTION, HEADER, SPACE
 from audit_assets.bi_export.tiles import OpenRangeWriter, place_tiles
 from audit_assets.dashboards.definition.load import TABS
 from audit_assets.dashboards.definition.model import Definition, Filter, Page, Show, Source, Tile

@@ -7,10 +7,9 @@ import typer
 from rich.text import Text
 
 from audit_assets.access.apply import apply as apply_plan
-from audit_assets.access.bi_folders import DashboardNames, bi_folder_files
 from audit_assets.access.changes import Change
 from audit_assets.access.cross_checks import Catalog, access_catalog
-from audit_assets.access.document import page_with_tables
+from audit_assets.access.document import DashboardNames, bi_folder_files, page_with_tables
 from audit_assets.access.load import AccessFileError, load_policy, placeholders
 from audit_assets.access.model import Datasets, Policy
 from audit_assets.access.plan import Plan, read_state, state_without_access
@@ -136,7 +135,7 @@ def _plane(settings: Settings) -> AccessPlane:
 
 
 def _generated(policy: Policy, known: Catalog) -> dict[Path, str]:
-    from audit_assets.bi_export.looker_names import MODEL
+    from audit_assets.bi_export.looker import MODEL
     from audit_assets.bi_export.metabase import entity_id
 
     pages = [page for folder in policy.dashboards.folders for page in folder.pages]

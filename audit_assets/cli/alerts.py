@@ -22,8 +22,7 @@ from audit_assets.alerting.ledger.tables import Ledger, open_ledger
 from audit_assets.cli.clock import clock, now_utc
 from audit_assets.cli.drill import list_drills
 from audit_assets.cli.output import FAILED, AsJson, err, figures_table, format_value, out, print_json
-from audit_assets.config.durations import parse_duration
-from audit_assets.config.validation import did_you_mean
+from audit_assets.config.validation import did_you_mean, parse_duration
 from audit_assets.ingest.windows import WindowError
 from audit_assets.rules.load import load_rules
 from audit_assets.settings import read_settings

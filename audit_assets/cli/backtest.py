@@ -21,8 +21,7 @@ from audit_assets.ingest.policy import read_policy
 from audit_assets.ingest.windows import WindowError
 from audit_assets.private_files import users_umask
 from audit_assets.rules.business_clock import BusinessCalendar, read_calendar
-from audit_assets.rules.check_files import NO_RULE_FILES
-from audit_assets.rules.load import RulesFolderError, load_rules
+from audit_assets.rules.load import NO_RULE_FILES, RulesFolderError, load_rules
 from audit_assets.settings import Settings, read_settings
 from audit_assets.text.sanitize import escape
 from audit_assets.warehouse.protocol import start_of

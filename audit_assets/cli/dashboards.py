@@ -12,8 +12,7 @@ from audit_assets.bi_export.files import FileDiff
 from audit_assets.cli.clock import clock
 from audit_assets.cli.output import FAILED, AsJson, err, out, print_json
 from audit_assets.dashboards import capture as screenshots
-from audit_assets.dashboards.definition.document import document
-from audit_assets.dashboards.definition.load import load_definition
+from audit_assets.dashboards.definition.load import document, load_definition
 from audit_assets.private_files import users_umask
 from audit_assets.settings import DASHBOARDS_PORT, PROJECT_ROOT, Settings, SettingsError, read_settings
 from audit_assets.warehouse.snapshot import NOTHING_PUBLISHED, SnapshotError, read_manifest
@@ -107,7 +106,7 @@ def serve(
     chosen = port or dashboards_port(settings)
     need_port(host, chosen, "--port")
     # Imported here because Dash and Plotly take seconds to import, and no other command needs them.
-    from audit_assets.dashboards.server.serving import serve_dashboards
+    from audit_assets.dashboards.server.app import serve_dashboards
 
     serve_dashboards(settings, host, chosen, lambda: out.print(f"Dashboards: http://localhost:{chosen}"), clock())
 

@@ -15,10 +15,17 @@ from audit_assets.cli.output import FAILED, AsJson, err, format_value, out, prin
 from audit_assets.config.validation import did_you_mean
 from audit_assets.ingest.policy import read_policy
 from audit_assets.ingest.windows import WindowError
-from audit_assets.rules.check_files import NO_RULE_FILES, RuleSummary, check_rule_files, list_rules, run_examples
 from audit_assets.rules.explain import InstanceExplanation, explain_rule
 from audit_assets.rules.facts import DAGSTER_TABLES
-from audit_assets.rules.load import load_rules, rule_schema
+from audit_assets.rules.load import (
+    NO_RULE_FILES,
+    RuleSummary,
+    check_rule_files,
+    list_rules,
+    load_rules,
+    rule_schema,
+    run_examples,
+)
 from audit_assets.rules.model import Rule
 from audit_assets.rules.routing import read_routing
 from audit_assets.settings import PROJECT_ROOT, read_settings

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from audit_assets.cli.clock import clock, now_utc
 from audit_assets.cli.output import FAILED, AsJson, counting, err, figures_table, format_value, out, print_json
-from audit_assets.config.durations import parse_duration
+from audit_assets.config.validation import parse_duration
 from audit_assets.ingest.gaps import Counts, GapReport, read_gaps
 from audit_assets.ingest.policy import read_policy
 from audit_assets.ingest.state_mirror import lag_seconds, write_mirror

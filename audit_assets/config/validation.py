@@ -1,16 +1,43 @@
-"""Validation messages of YAML files: file, line, field, problem and fix, with suggestions for misspelled names."""
+"""Values from YAML files as models: messages that name file, line and field, durations, time zones, and suggestions for
+misspelt names."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from difflib import get_close_matches
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
 from audit_assets.config.yaml_files import Document, DocumentError, FieldPath, read_document
 
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
 M = TypeVar("M", bound=BaseModel)
+
+
+def parse_duration(value: Any) -> timedelta:
+    """`30s`, `15m`, `24h` or `7d` as a timedelta. Raises ValueError on anything else, including zero."""
+    if isinstance(value, timedelta):
+        return value
+    match = re.fullmatch(r"(\d{1,6})([smhd])", str(value).strip())
+    if match is None or int(match[1]) == 0:
+        raise ValueError(f"{value!r} is not a duration; write a number and a unit, such as 30s, 15m, 24h or 7d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _known_timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: `America` is a directory of zones
+        raise ValueError(f"{name!r} is not an IANA time zone; write one such as America/Los_Angeles") from error
+    return name
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Timezone = Annotated[str, AfterValidator(_known_timezone)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,7 @@ from dagster_slack import SlackResource
 from pydantic import Field, SecretStr
 from slack_sdk.web.client import WebClient
 
-from audit_assets.alerting.channels.pagerduty import PagerDutyClient
-from audit_assets.alerting.channels.pagerduty_incidents import PagerDutyIncidents, incidents_client
+from audit_assets.alerting.channels.pagerduty import PagerDutyClient, PagerDutyIncidents, incidents_client
 from audit_assets.alerting.channels.slack import SlackClient
 from audit_assets.alerting.ledger.tables import Ledger, open_ledger
 from audit_assets.clock import Clock, fixed_clock

@@ -1,4 +1,5 @@
-"""Jobs, schedules and sensors: the continuous sync, the hourly delta, the nightly repair, the closed day, the rules."""
+"""Jobs, schedules and sensors: the continuous sync, the hourly delta, the nightly repair, the closed day, the rules,
+and the delivery of alerts."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,15 +26,20 @@ from dagster import (
     sensor,
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from rich.console import Console
 
+from audit_assets.alerting.channels.senders import build_senders, build_ticket_senders
+from audit_assets.alerting.delivery.acknowledgements import poll_acknowledgements
+from audit_assets.alerting.delivery.deliverer import SENSOR_BUDGET, count_waiting, deliver
+from audit_assets.alerting.inputs import load_routing
 from audit_assets.defs.ingestion import SYNCED, SyncConfig
 from audit_assets.defs.liveness import RETRIES, has_lock, reap_dead_runs
 from audit_assets.defs.project import Project
-from audit_assets.defs.resources import PostgresSource, RunClock
+from audit_assets.defs.resources import AlertLedger, PagerDutyWithLinks, PostgresSource, RunClock, SlackWithBaseUrl
 from audit_assets.ingest.policy import SyncPolicy
 from audit_assets.ingest.source import newest_created_at
 from audit_assets.ingest.source_connection import SourceError
-from audit_assets.settings import SettingsError
+from audit_assets.settings import Settings, SettingsError
 from audit_assets.warehouse.protocol import Mode
 from audit_assets.warehouse.snapshot import read_manifest
 
@@ -51,6 +57,8 @@ _ACTIVE_RUNS = RunsFilter(statuses=_ACTIVE)
 _JUDGED_EVERY = timedelta(seconds=60)
 
 SYNC_JOB, MODELS_JOB, JUDGE_JOB = "audit_sync", "audit_models", "audit_judge"
+
+EVERY_SECONDS = 15
 
 
 def jobs(rule_keys: Collection[AssetCheckKey]) -> list[UnresolvedAssetJobDefinition]:
@@ -233,3 +241,37 @@ def _run_request(moment: datetime, mode: Mode, partition: str) -> RunRequest:
         run_config=_config(mode),
         tags={"audit/mode": mode, **({} if mode == "delta" else RETRIES)},
     )
+
+
+def delivery_sensor(settings: Settings) -> SensorDefinition:
+    """The sensor that delivers the outbox."""
+
+    @sensor(
+        minimum_interval_seconds=EVERY_SECONDS,
+        default_status=DefaultSensorStatus.RUNNING,
+        description="Sends the deliveries in the outbox to PagerDuty, Slack and tickets, or to the console if none is "
+        "configured. Then reads acknowledgements from PagerDuty if a token is set.",
+    )
+    def alert_deliveries(
+        clock: RunClock, ledger: AlertLedger, slack: SlackWithBaseUrl, pagerduty: PagerDutyWithLinks
+    ) -> SkipReason:
+        now = clock.clock()
+        until = now() + SENSOR_BUDGET
+        routing, console, incidents = load_routing(settings), Console(width=100), pagerduty.incidents()
+        senders = {
+            **build_senders(slack.client(), pagerduty.client(), console),
+            **build_ticket_senders(settings, console),
+        }
+        with ledger.open() as opened:
+            counts = deliver(opened, senders, routing, now)
+            read = poll_acknowledgements(opened, incidents, routing, now, until) if incidents else None
+            with opened.transaction() as connection:
+                left = count_waiting(connection)
+        still_waiting = ", ".join(f"{number} {status}" for status, number in sorted(left.items()))
+        summary = (
+            f"{counts.sent} sent, {counts.retried} to retry, {counts.suppressed} held, {counts.parked} parked, "
+            f"{counts.dead} given up; waiting: {still_waiting or 'none'}"
+        )
+        return SkipReason(f"{summary}{f'; {read.summary}' if read else ''}")
+
+    return alert_deliveries

@@ -12,10 +12,9 @@ import polars as pl
 import psycopg2.errors
 import psycopg2.extensions
 
-from audit_assets.demo.content import Moments, rows
+from audit_assets.demo.content import Moments, make_texts, rows
 from audit_assets.demo.population import last_accesses, make_population, snapshots, workflows
 from audit_assets.demo.source_tables import LOG_COLUMNS, connect
-from audit_assets.demo.text_pool import make_texts
 
 INSTANT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 LIVE_STEP_S = 0.25  # the longest time between commits

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from audit_assets.config.durations import Duration, Timezone
-from audit_assets.config.validation import did_you_mean
+from audit_assets.config.validation import Duration, Timezone, did_you_mean
 from audit_assets.config.yaml_files import DocumentError, read_document
 from audit_assets.warehouse.bigquery.client import BigQueryOptions
 

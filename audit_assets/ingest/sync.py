@@ -12,7 +12,6 @@ from typing import Protocol, TypeVar
 from audit_assets.clock import Clock
 from audit_assets.ingest.gaps import differing_days
 from audit_assets.ingest.normalize import Scope, normalizing_sql
-from audit_assets.ingest.pacing import Pace
 from audit_assets.ingest.policy import SyncPolicy
 from audit_assets.ingest.source import (
     Source,
@@ -22,7 +21,7 @@ from audit_assets.ingest.source import (
     read_workspaces,
     workspaces_are_due,
 )
-from audit_assets.ingest.source_connection import SourceError
+from audit_assets.ingest.source_connection import Pace, SourceError
 from audit_assets.ingest.sync_warnings import NOT_COMPARED, clock_warnings, removal_warnings, run_warnings
 from audit_assets.ingest.windows import (
     Plan,

@@ -18,8 +18,7 @@ from pydantic import (
     field_validator,
 )
 
-from audit_assets.config.durations import Timezone
-from audit_assets.config.validation import InvalidFileError, Problem, dotted, parse_model
+from audit_assets.config.validation import InvalidFileError, Problem, Timezone, dotted, parse_model
 from audit_assets.config.yaml_files import FieldPath
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]

@@ -10,7 +10,7 @@ from typing import Literal
 import polars as pl
 
 from audit_assets.rules.business_clock import BusinessCalendar, business_minutes
-from audit_assets.warehouse.contracts import contract
+from audit_assets.warehouse.schema import contract
 
 WindowName = Literal["running_and_last_closed_day", "last_closed_day", "last_closed_step", "now"]
 

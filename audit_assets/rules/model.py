@@ -19,8 +19,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from audit_assets.config.durations import Duration
-from audit_assets.config.validation import Problem
+from audit_assets.config.validation import Duration, Problem
 from audit_assets.rules.episode import ForClause
 from audit_assets.rules.facts import WindowName
 

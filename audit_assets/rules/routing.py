@@ -6,8 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from audit_assets.config.durations import Duration
-from audit_assets.config.validation import InvalidFileError, parse_model
+from audit_assets.config.validation import Duration, InvalidFileError, parse_model
 from audit_assets.rules.model import Line, Name, Rule
 
 Channel = Annotated[str, StringConstraints(pattern=r"^#[a-z0-9][a-z0-9_-]{0,78}$")]

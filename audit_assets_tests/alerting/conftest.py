@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from audit_assets.alerting.channels.pagerduty import PagerDutyClient
-from audit_assets.alerting.channels.pagerduty_incidents import PagerDutyIncidents
+from audit_assets.alerting.channels.pagerduty import PagerDutyClient, PagerDutyIncidents
 from audit_assets.alerting.channels.slack import SlackClient
 from audit_assets.alerting.ledger.tables import open_ledger
 from audit_assets_tests.alerting.ledger_factories import Book

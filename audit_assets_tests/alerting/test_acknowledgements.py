@@ -8,8 +8,7 @@ import pytest
 from pydantic import SecretStr
 from rich.console import Console
 
-from audit_assets.alerting.channels.pagerduty import PagerDutyClient
-from audit_assets.alerting.channels.pagerduty_incidents import PagerDutyIncidents
+from audit_assets.alerting.channels.pagerduty import PagerDutyClient, PagerDutyIncidents
 from audit_assets.alerting.channels.senders import build_senders
 from audit_assets.alerting.channels.slack import SlackClient
 from audit_assets.alerting.delivery.acknowledgements import (

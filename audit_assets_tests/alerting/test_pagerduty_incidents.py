@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from audit_assets.alerting.channels.pagerduty import PagerDutyClient
-from audit_assets.alerting.channels.pagerduty_incidents import Acknowledgement, PagerDutyIncidents, incidents_client
+from audit_assets.alerting.channels.pagerduty import (
+    Acknowledgement,
+    PagerDutyClient,
+    PagerDutyIncidents,
+    incidents_client,
+)
 from audit_assets.alerting.delivery.outcome import Outcome
 from audit_assets.settings import Settings
 from audit_assets_tests.alerting.conftest import API_TOKEN

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from audit_assets.config.durations import Duration, Timezone, parse_duration
+from audit_assets.config.validation import Duration, Timezone, parse_duration
 
 pytestmark = pytest.mark.requirement("R37")
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from audit_assets.bi_export.looker_names import PROJECT
+from audit_assets.bi_export.looker import PROJECT
 from audit_assets.bi_export.mart_types import empty_warehouse, known_tables
 from audit_assets.bi_export.metabase import card_sql
 from audit_assets.dashboards.definition.load import TABS, load_definition

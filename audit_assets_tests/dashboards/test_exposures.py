@@ -3,8 +3,7 @@
 import pytest
 import yaml
 
-from audit_assets.dashboards.definition.document import document
-from audit_assets.dashboards.definition.load import TABS, load_definition
+from audit_assets.dashboards.definition.load import TABS, document, load_definition
 from audit_assets.settings import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "observability/dashboards/ai-audit"

@@ -12,9 +12,8 @@ import pyarrow as pa
 import pytest
 
 from audit_assets.dashboards.definition.load import TABS
-from audit_assets.dashboards.query.reader import ReadError
+from audit_assets.dashboards.query.reader import ReadError, WarehouseReader
 from audit_assets.dashboards.query.sql import Query
-from audit_assets.dashboards.query.warehouse_reader import WarehouseReader
 from audit_assets.dashboards.render.links import Links
 from audit_assets.dashboards.render.page_renderer import PageRenderer
 from audit_assets.warehouse.protocol import WarehouseError

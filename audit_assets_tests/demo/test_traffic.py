@@ -9,9 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pytest
 
-from audit_assets.demo.anomaly import FAILING, SPIKING
 from audit_assets.demo.population import CAPABILITIES, PROVIDERS, make_population, snapshots, workflows
-from audit_assets.demo.traffic import first_instant, traffic
+from audit_assets.demo.traffic import FAILING, SPIKING, first_instant, traffic
 
 END = datetime(2026, 11, 18, 21, 40, tzinfo=UTC)
 ERRORS = ("error", "timeout", "rate_limited", "content_filtered")

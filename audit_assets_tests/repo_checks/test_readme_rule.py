@@ -6,8 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from audit_assets.rules.check_files import run_examples
-from audit_assets.rules.load import load_rule
+from audit_assets.rules.load import load_rule, run_examples
 from audit_assets.rules.model import Rule
 from audit_assets.settings import PROJECT_ROOT
 

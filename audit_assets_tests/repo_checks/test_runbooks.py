@@ -5,8 +5,8 @@ import re
 import duckdb
 import pytest
 
-from audit_assets.rules.check_files import runbook_anchors
 from audit_assets.rules.expression import compile_condition
+from audit_assets.rules.load import runbook_anchors
 from audit_assets.rules.model import Rule
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets.warehouse.snapshot import open_snapshot

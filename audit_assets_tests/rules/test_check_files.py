@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from audit_assets.rules.check_files import RulesReport, check_rule_files, list_rules, runbook_anchors
+from audit_assets.rules.load import RulesReport, check_rule_files, list_rules, runbook_anchors
 from audit_assets.rules.routing import read_routing
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets_tests.rules.factories import PLAIN, SHIPPED, shipped, shipped_rules, written

@@ -11,7 +11,7 @@ import pytest
 from audit_assets.rules.business_clock import read_calendar
 from audit_assets.rules.facts import DAGSTER_TABLES, TABLES, add_new_capabilities
 from audit_assets.rules.judge import RuleResult, judge, judge_all
-from audit_assets.rules.sync_facts import SYNC_FACTS_SCHEMA, sync_facts, sync_facts_history
+from audit_assets.rules.pipeline_facts import SYNC_FACTS_SCHEMA, sync_facts, sync_facts_history
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets.warehouse.protocol import Discrepancy, SyncRun
 from audit_assets_tests.rules.factories import shipped, shipped_rules

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from audit_assets.rules.facts import TABLES
-from audit_assets.warehouse import contracts
-from audit_assets.warehouse.contracts import ColumnTypes, contract
+from audit_assets.warehouse import schema
+from audit_assets.warehouse.schema import ColumnTypes, contract
 
 
 def test_a_column_has_the_type_of_each_engine_and_the_contracts_order():
@@ -17,8 +17,8 @@ def test_a_column_has_the_type_of_each_engine_and_the_contracts_order():
 
 
 def test_every_model_has_a_contract():
-    models = {path.stem for path in contracts.MODELS.rglob("*.sql")}
-    assert contracts.contracts().keys() == models
+    models = {path.stem for path in schema.MODELS.rglob("*.sql")}
+    assert schema.contracts().keys() == models
     assert {name for name, table in TABLES.items() if table.is_mart} <= models
 
 
@@ -33,6 +33,6 @@ def test_a_column_whose_type_cannot_be_read_is_named(tmp_path: Path, monkeypatch
     (tmp_path / "marts" / "of_a_test.yml").write_text(
         f"models: [{{name: of_a_test, columns: [{{name: total, {written}}}]}}]"
     )
-    monkeypatch.setattr(contracts, "MODELS", tmp_path)
+    monkeypatch.setattr(schema, "MODELS", tmp_path)
     with pytest.raises(ValueError, match=r"of_a_test\.yml: total: data_type .* is no type"):
         contract("of_a_test")

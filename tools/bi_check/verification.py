@@ -12,7 +12,7 @@ import duckdb
 import sqlglot
 
 from audit_assets.bi_export.files import drift_problems, generated_files
-from audit_assets.bi_export.looker_names import CONNECTION, PROJECT
+from audit_assets.bi_export.looker import CONNECTION, PROJECT
 from audit_assets.bi_export.mart_types import empty_warehouse, known_tables
 from audit_assets.bi_export.metabase import entity_id
 from audit_assets.config.validation import Problem

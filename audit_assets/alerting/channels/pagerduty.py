@@ -1,10 +1,13 @@
-"""PagerDuty's Events API v2 as one call: sends an event and returns an Outcome."""
+"""PagerDuty's two APIs: the Events API v2 sends an event and returns an Outcome; the REST API v2, read-only, says who
+acknowledged the incident with a dedup key."""
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from pydantic import SecretStr
 
@@ -12,18 +15,32 @@ from audit_assets.alerting.channels.http_client import (
     Body,
     HttpResponse,
     classify_status,
+    http_get,
     http_post,
     is_success,
     json_object,
     one_line,
 )
 from audit_assets.alerting.delivery.outcome import Outcome
+from audit_assets.settings import Settings
+from audit_assets.text.sanitize import escape
 
 EVENTS_URL = "https://events.pagerduty.com"
 
 # PagerDuty reports a wrong key with status 400, like a wrong event, in JSON ("Length of 'routing_key' is incorrect") or
 # as plain text ("Invalid routing key").
 _NAMES_THE_KEY = re.compile(r"(routing|service|integration)[ _]key", re.IGNORECASE)
+
+API_URL = "https://api.pagerduty.com"
+TIMEOUT = 5.0  # seconds, less than for a page: acknowledgements are not essential
+
+_VERSION = "application/vnd.pagerduty+json;version=2"
+_STATUSES = ("acknowledged", "triggered", "resolved")
+_UNNAMED = "somebody"
+_FIXES = {
+    401: "PAGERDUTY_API_TOKEN must be a read-only REST API key of the account, not a routing key",
+    403: "PAGERDUTY_API_TOKEN must be a read-only REST API key that may read this service's incidents",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +89,88 @@ def _error_text(document: dict[str, Any] | None, text: str) -> str:
     errors = document.get("errors")
     listed = cast("list[Any]", errors) if isinstance(errors, list) else [errors]
     return "; ".join(str(part) for part in (document.get("message") or document.get("status"), *listed) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """An acknowledgement of an incident: when (UTC), and the person's name at PagerDuty, escaped."""
+
+    at: datetime
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class PagerDutyIncidents:
+    """Reads incidents with one token of the account, with `timeout` seconds per call. The token never appears in a repr
+    or an outcome."""
+
+    token: SecretStr
+    api_url: str = API_URL
+    timeout: float = TIMEOUT
+
+    def acknowledgement(self, key: str) -> Acknowledgement | Outcome | None:
+        """The first acknowledgement of the incident with this dedup key. None if nobody has acknowledged it, or if it
+        is resolved: PagerDuty then lists none. A failure is an Outcome, `retry` or `parked`."""
+        # PagerDuty also finds an incident by the keys of its alerts, and looks back one month by default.
+        parameters = [("incident_key", key), *(("statuses[]", status) for status in _STATUSES), ("date_range", "all")]
+        token = self.token.get_secret_value().strip()
+        headers = {"Authorization": f"Token token={token}", "Accept": _VERSION}
+        response = http_get(f"{self.api_url.rstrip('/')}/incidents?{urlencode(parameters)}", headers, self.timeout)
+        if isinstance(response, Outcome):
+            fix = "; see PAGERDUTY_API_TOKEN and PAGERDUTY_API_URL" if response.kind == "parked" else ""
+            return replace(response, detail=f"{response.detail}{fix}")
+        found = _incidents(response)
+        if found is None:
+            return _failure(response, token)
+        try:
+            return min(_acknowledgements(found), key=lambda acknowledgement: acknowledgement.at, default=None)
+        except (KeyError, TypeError, ValueError):
+            return Outcome("retry", "an acknowledgement in an unknown format")
+
+
+def incidents_client(settings: Settings) -> PagerDutyIncidents | None:
+    """The client from the settings; None without a token or if sending is disabled: then PagerDuty is not polled."""
+    if settings.pagerduty_api_token is None or not settings.send:
+        return None
+    return PagerDutyIncidents(settings.pagerduty_api_token, settings.pagerduty_api_url)
+
+
+def _incidents(response: HttpResponse) -> list[Any] | None:
+    """The incidents of a successful response; None for any other response."""
+    document = json_object(response.text) if is_success(response.status) else None
+    listed = (document or {}).get("incidents")
+    return cast("list[Any]", listed) if isinstance(listed, list) else None
+
+
+def _acknowledgements(incidents: Iterable[Any]) -> Iterable[Acknowledgement]:
+    """The acknowledgements of all incidents. Raises KeyError, TypeError or ValueError if one differs from PagerDuty's
+    documentation."""
+    for incident in incidents:
+        for acknowledgement in incident["acknowledgements"]:
+            at = datetime.fromisoformat(acknowledgement["at"])
+            if at.tzinfo is None:
+                raise ValueError("a time without a time zone")
+            yield Acknowledgement(at.astimezone(UTC), _name(acknowledgement.get("acknowledger")))
+
+
+def _name(acknowledger: Any) -> str:
+    """The name of a person, or of a service that acknowledges automatically. A deleted one may have no name."""
+    name = cast("Mapping[str, Any]", acknowledger).get("summary") if isinstance(acknowledger, dict) else None
+    return escape(name) if isinstance(name, str) and name.strip() else _UNNAMED
+
+
+def _failure(response: HttpResponse, token: str) -> Outcome:
+    detail = one_line(f"{response.status} {_incidents_error_text(response)}", [token])
+    if is_success(response.status):
+        return Outcome("retry", detail)
+    kind = classify_status(response.status)
+    if kind == "parked":
+        return Outcome("parked", f"{detail}; {_FIXES.get(response.status, 'is PAGERDUTY_API_URL the REST API?')}")
+    return Outcome("retry", detail, retry_after=response.wait)
+
+
+def _incidents_error_text(response: HttpResponse) -> str:
+    """PagerDuty's error message (`{"error": {"message": …}}`), or the text if there is none."""
+    error = (json_object(response.text) or {}).get("error")
+    message = cast("Mapping[str, Any]", error).get("message") if isinstance(error, dict) else error
+    return message if isinstance(message, str) and message else response.text

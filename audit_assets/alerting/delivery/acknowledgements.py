@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import or_, select, update
 from sqlalchemy.engine import Connection
 
-from audit_assets.alerting.channels.pagerduty_incidents import Acknowledgement, PagerDutyIncidents
+from audit_assets.alerting.channels.pagerduty import Acknowledgement, PagerDutyIncidents
 from audit_assets.alerting.channels.slack_message import escape_mrkdwn
 from audit_assets.alerting.delivery import outbox, self_alerts
 from audit_assets.alerting.delivery.outbox import TargetState

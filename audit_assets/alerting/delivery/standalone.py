@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 
 from rich.console import Console
 
-from audit_assets.alerting.channels.pagerduty import PagerDutyClient
-from audit_assets.alerting.channels.pagerduty_incidents import incidents_client
+from audit_assets.alerting.channels.pagerduty import PagerDutyClient, incidents_client
 from audit_assets.alerting.channels.senders import build_senders, build_ticket_senders
 from audit_assets.alerting.channels.slack import SlackClient
 from audit_assets.alerting.delivery.acknowledgements import AckPollResult, poll_acknowledgements

@@ -1,10 +1,11 @@
-"""Runs tile queries on the published snapshot, loaded into memory. A new snapshot loads only the files that changed."""
+"""Runs tile queries on the published snapshot, loaded into memory, or on a queryable warehouse such as BigQuery, each
+at most once per minute. A new snapshot loads only the files that changed."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -12,7 +13,9 @@ import duckdb
 import polars as pl
 
 from audit_assets.dashboards.query.sql import Engine, Query
+from audit_assets.warehouse.builds import FACTS_SYNCED_AT
 from audit_assets.warehouse.duckdb.statements import transaction
+from audit_assets.warehouse.protocol import QueryableWarehouse, WarehouseError
 from audit_assets.warehouse.schema import SCHEMA
 from audit_assets.warehouse.snapshot import (
     NOTHING_PUBLISHED,
@@ -23,6 +26,9 @@ from audit_assets.warehouse.snapshot import (
     open_snapshot,
     read_manifest,
 )
+
+_RESULTS = 400  # cached results; a page needs about thirty
+_SYNCED = Query(FACTS_SYNCED_AT, tables=("ai_audit_model_builds", "ai_audit_sync_state"))
 
 
 class Marts:
@@ -82,7 +88,6 @@ V = TypeVar("V")
 
 _EVENTS = "stg_ai_audit_logs"
 _SPANS = 4  # connections to day ranges of files, open at the same time
-_RESULTS = 400  # cached results; a page needs about thirty
 
 
 class ReadError(Exception):
@@ -220,3 +225,45 @@ def plain(rows: pl.DataFrame) -> pl.DataFrame:
     """`rows` with decimals as integers: DuckDB returns sums as wide decimals."""
     wide = [name for name, kind in rows.schema.items() if isinstance(kind, pl.Decimal)]
     return rows.with_columns([pl.col(name).cast(pl.Int64) for name in wide])
+
+
+class WarehouseReader:
+    """Queries the warehouse in its own dialect and caches results for `ttl`, which bounds the cost of a page."""
+
+    engine: Engine = "bigquery"
+    max_concurrency = 8  # a query takes about a second, however many run
+
+    def __init__(
+        self, warehouse: QueryableWarehouse, now: Callable[[], datetime], ttl: timedelta = timedelta(minutes=1)
+    ) -> None:
+        self._warehouse, self._now, self._ttl = warehouse, now, ttl
+        self._lock = threading.Lock()
+        self._results: BoundedCache[object, tuple[datetime, pl.DataFrame]] = BoundedCache(_RESULTS)
+        self._locks: BoundedCache[object, threading.Lock] = BoundedCache(_RESULTS)
+
+    def freshness(self) -> Freshness | None:
+        """As of the newest sync whose rows every model has read; None before the first."""
+        try:
+            synced = self.read(_SYNCED).item()
+        except ReadError:
+            return None
+        return None if synced is None else Freshness(synced.isoformat(), synced, synced)
+
+    def read(self, query: Query) -> pl.DataFrame:
+        key = (query.sql, tuple(sorted(query.parameters.items())))
+        with self._lock:
+            query_lock = self._locks.get(key) or self._locks.put(key, threading.Lock())
+        with query_lock:  # concurrent reads of the same query wait for its result
+            now = self._now()
+            with self._lock:
+                cached = self._results.get(key)
+            if cached is not None and now - cached[0] < self._ttl:
+                return cached[1]
+            try:
+                found = self._warehouse.rows(query.sql, query.parameters)
+            except WarehouseError as error:
+                raise ReadError(str(error)) from error
+            rows = plain(pl.DataFrame(found))
+            with self._lock:
+                self._results.put(key, (now, rows))
+            return rows

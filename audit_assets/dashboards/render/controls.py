@@ -10,7 +10,6 @@ from typing import Any
 from dash import html
 
 from audit_assets.dashboards.query.scope import DEFAULT_PRESET, PRESETS, Scope
-from audit_assets.dashboards.render.markup import attributes
 from audit_assets.text import formatting
 
 _TITLES = {
@@ -23,6 +22,11 @@ _TITLES = {
 }
 _NAMED = 2
 _LISTED = 200
+
+
+def attributes(given: Mapping[str, str]) -> dict[str, Any]:
+    """`aria-…` and `data-…` attributes, to be unpacked into a component."""
+    return dict(given)
 
 
 def controls(path: str, scope: Scope, options: Mapping[str, Sequence[str]]) -> Any:

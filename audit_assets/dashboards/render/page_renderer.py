@@ -16,12 +16,11 @@ from audit_assets.dashboards.query.reader import Reader, ReadError
 from audit_assets.dashboards.query.scope import Scope, Span, read_scope
 from audit_assets.dashboards.query.sql import Query, options_query, select, tile_query
 from audit_assets.dashboards.render import cards
+from audit_assets.dashboards.render.cards import PAGE, table
 from audit_assets.dashboards.render.charts import draw
-from audit_assets.dashboards.render.controls import controls, page_url
+from audit_assets.dashboards.render.controls import attributes, controls, page_url
 from audit_assets.dashboards.render.links import Links
-from audit_assets.dashboards.render.markup import attributes
 from audit_assets.dashboards.render.plotting import Annotations, assign_colors, legend_entries
-from audit_assets.dashboards.render.tables import PAGE, table
 from audit_assets.text import formatting
 from audit_assets.warehouse.snapshot import NOTHING_PUBLISHED
 

@@ -1,24 +1,33 @@
-"""The Vizro shell around the pages: header, tabs and themes, without the parts that the pages do not use."""
+"""The Vizro shell around the pages: header, tabs and themes, without the parts that the pages do not use, and the
+Plotly script: the partial bundle with the pages' charts if npm installed it, else the full one."""
 
 # pyright: basic, reportPrivateUsage=false, reportCallIssue=false, reportOptionalIterable=false
 # pyright: reportArgumentType=false
 # Vizro and Dash have no complete type annotations, and list their scripts only in private attributes.
 
+# pyright: reportPrivateUsage=false
+# Dash lists its scripts only in a private attribute.
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import dash
+import flask
 import vizro.models as vm
 from dash import _dash_renderer, dcc, html
 from dash.development.base_component import ComponentRegistry
+from plotly.offline import get_plotlyjs_version
 from pydantic import PrivateAttr
 from vizro import Vizro
 
 from audit_assets.clock import Clock
 from audit_assets.dashboards.definition.load import TABS, page_path
-from audit_assets.dashboards.render.markup import attributes
+from audit_assets.dashboards.render.controls import attributes
 from audit_assets.dashboards.render.page_renderer import PageRenderer
+
+# A third of the full bundle. `make install` installs it if npm is available.
+PARTIAL = Path(sys.prefix) / "npm" / "node_modules" / "plotly.js-cartesian-dist-min" / "plotly-cartesian.min.js"
 
 TITLE = "AI Copilot · Observability"
 BROWSER = Path(__file__).parents[1] / "browser"
@@ -34,6 +43,28 @@ _UNUSED = (
 
 # The styles and scripts of Vizro that the pages use; the others are for unused components.
 _KEPT = ("vizro-bootstrap.min.css", "index.css", "inter-variable-font.ttf", "dashboard.js")
+
+
+def plotly_script(app: dash.Dash) -> None:
+    """Serves the partial bundle instead of the full one, if it is installed in the version of the Python package."""
+    if (
+        not PARTIAL.exists()
+        or f'"version": "{get_plotlyjs_version()}"' not in (PARTIAL.parent / "package.json").read_text()
+    ):
+        return
+    path = f"/scripts/plotly-{get_plotlyjs_version()}.js"
+    script = PARTIAL.read_bytes()
+
+    def view() -> flask.Response:
+        long = {"Cache-Control": "public, max-age=31536000, immutable"}
+        return flask.Response(script, mimetype="application/javascript", headers=long)
+
+    app.server.add_url_rule(path, "plotly", view)
+    dcc._js_dist[:] = [script for script in dcc._js_dist if script.get("namespace") != "plotly"]
+    # The page's script adds it later: it runs longer than all other scripts together, and text need not wait for it.
+    app.index_string = app.index_string.replace(
+        "{%metas%}", f"{{%metas%}}<link rel='preload' as='script' href='{path}' id='plotly-script'>", 1
+    )
 
 
 class Shell(vm.Dashboard):
