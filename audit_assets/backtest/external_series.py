@@ -22,6 +22,16 @@ from audit_assets.warehouse.schema import SCHEMA
 _BY_SERIES = "ai_audit_capability_grid"
 _TOTAL = "ai_audit_total_grid"
 GRIDS = (_BY_SERIES, _TOTAL)
+# The model whose table is filled with the series instead, and the models between it and the grids.
+_STEP_COUNTS = "int_ai_audit_step_counts"
+_INTERMEDIATE = ("int_ai_audit_calendar_steps", "int_ai_audit_expected_counts")
+# External series have counts only: every outcome is 0. A row of zero means that the step was observed.
+_AS_STEP_COUNTS = """
+    select
+        cast(step_start as date) as date, 'live' as environment, capability, step_start, interaction_count,
+        0::bigint as success_count, 0::bigint as error_count, 0::bigint as unknown_count, 0::bigint as workspace_count
+    from counts
+"""
 
 # Start of numbered bins: a Monday, in UTC, so without time zone changes.
 _ANCHOR = datetime(2001, 1, 1, tzinfo=UTC)
@@ -97,8 +107,8 @@ def build_grids(counts: ExternalSeries) -> Mapping[str, pl.DataFrame]:
         path = Path(folder) / "warehouse.duckdb"
         with duckdb.connect(str(path)) as connection:
             connection.execute(f"set TimeZone = 'UTC'; create schema {SCHEMA}")
-            connection.register("outside", counts.rows.to_arrow())
-            connection.execute(f"create table {SCHEMA}.outside_counts as select * from outside")
+            connection.register("counts", counts.rows.to_arrow())
+            connection.execute(f"create table {SCHEMA}.{_STEP_COUNTS} as {_AS_STEP_COUNTS}")
         _run_models(path, counts)
         with duckdb.connect(str(path), read_only=True) as connection:
             connection.execute("set TimeZone = 'UTC'")
@@ -121,8 +131,8 @@ def _run_models(path: Path, counts: ExternalSeries) -> None:
 
     now = counts.until - timedelta(seconds=1)
     minutes = counts.width // timedelta(minutes=1)
-    variables = f"{{outside_counts: {SCHEMA}.outside_counts, step_minutes: {minutes}, rules_timezone: {counts.zone}}}"
-    arguments = ["run", "--full-refresh", "--select", *GRIDS, "--vars", variables, "--no-write-json"]
+    variables = f"{{step_minutes: {minutes}, rules_timezone: {counts.zone}}}"
+    arguments = ["run", "--full-refresh", "--select", *_INTERMEDIATE, *GRIDS, "--vars", variables, "--no-write-json"]
     window = {"AI_AUDIT_DUCKDB_PATH": str(path), "AI_AUDIT_BUILD_NOW": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
     with dbt_environment(window):
         try:

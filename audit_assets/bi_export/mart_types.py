@@ -21,7 +21,7 @@ Table = Mapping[str, ColumnTypes]
 
 
 def known_tables() -> Mapping[str, Table]:
-    """Table → column → types: marts and staging from dbt contracts, other tables from the code that writes them."""
+    """Table → column → types: models from dbt contracts, other tables from the code that writes them."""
     plain = {**TABLES, **{table.name: column_types(table) for table in EXPORTED_COLUMNS}}
     tables = {
         name: {column: ColumnTypes(_BIGQUERY[kind], kind) for column, kind in columns.items()}

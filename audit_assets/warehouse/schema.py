@@ -203,7 +203,7 @@ def contract(model: str) -> Mapping[str, ColumnTypes]:
 
 
 def contracts() -> Mapping[str, Mapping[str, ColumnTypes]]:
-    """Model → column → types, for every model in staging and marts."""
+    """Model → column → types, for every model."""
     return {
         path.stem: contract(path.stem) for path in sorted(MODELS.glob("*/*.yml")) if path.with_suffix(".sql").exists()
     }

@@ -26,6 +26,12 @@ MARTS = {
     "ai_audit_workspace_coverage",
     "ai_audit_workspace_stats",
 }
+INTERMEDIATE = {
+    "int_ai_audit_calendar_steps",
+    "int_ai_audit_expected_counts",
+    "int_ai_audit_step_counts",
+    "int_ai_audit_trailing_outcomes",
+}
 COPIES = {"ai_audit_alerts", "ai_audit_alert_events", "ai_audit_alert_deliveries", "ai_audit_remediations"}
 INGESTED = {
     "ai_audit_days",
@@ -80,6 +86,7 @@ def test_assets_lie_in_groups_by_stage(graph: Any):
     assert groups["source"] == SOURCES
     assert groups["ingestion"] == INGESTED
     assert groups["staging"] == {"stg_ai_audit_logs"}
+    assert groups["intermediate"] == INTERMEDIATE
     assert groups["marts"] >= MARTS
     assert groups["serving"] == {"published_snapshot"}
     assert groups["alerting"] == COPIES
@@ -113,7 +120,7 @@ def test_no_column_of_raw_holds_what_people_wrote(graph: Any):
 
 @pytest.mark.requirement("R15")
 def test_raw_and_marts_are_to_be_fresh_within_five_minutes(graph: Any):
-    fresh = {"ai_audit_logs", "stg_ai_audit_logs", "published_snapshot", *MARTS}
+    fresh = {"ai_audit_logs", "stg_ai_audit_logs", "published_snapshot", *INTERMEDIATE, *MARTS}
     for node in nodes(graph):
         if node.key.path[-1] in fresh:
             assert node.freshness_policy.fail_window.to_timedelta() == timedelta(minutes=5), node.key
@@ -127,7 +134,7 @@ def test_tables_by_day_share_partitions_from_the_first_day_to_the_running_one(gr
 
     project = read_project(built_home.settings())
     for node in nodes(graph):
-        if node.key.path[-1] in {"ai_audit_logs", "stg_ai_audit_logs", *MARTS}:
+        if node.key.path[-1] in {"ai_audit_logs", "stg_ai_audit_logs", *INTERMEDIATE, *MARTS}:
             assert node.partitions_def == project.partitions
             assert node.backfill_policy.max_partitions_per_run is None  # a range is one run
     keys = project.partitions.get_partition_keys(current_time=datetime(2026, 11, 5, 0, 0, 1, tzinfo=UTC))

@@ -11,7 +11,7 @@ import pytest
 
 from audit_assets_tests.models.conftest import Models, Row
 
-# The plain SQL with which the detector's features were developed; the macro is faster and reads fewer rows.
+# The plain SQL with which the detector's features were developed; the model is faster and reads fewer rows.
 FEATURES = Path(__file__).with_name("features.sql")
 ZONE = ZoneInfo("America/Los_Angeles")
 STEP = timedelta(minutes=15)
@@ -174,25 +174,38 @@ def test_a_capability_that_returns_after_ninety_days_begins_anew(models: Models)
     ]
 
 
-@pytest.mark.requirement("R23b")
-def test_counts_from_outside_run_through_the_same_models(models: Models):
-    models.clear()
+def build_from_counts(models: Models, rows: list[tuple[str, datetime, int]]) -> None:
+    """Builds the grids of (capability, step_start, interaction_count), with steps of 10 minutes and days of UTC."""
     models.execute("drop table ai_audit_logs")
     models.execute(
-        """create table outside_counts as
-        select 'series' as capability, step as step_start, (hour(step) * 7 + day(step) * 3) % 11 as interaction_count
-        from generate_series(timestamptz '2026-10-01', timestamptz '2026-10-20 23:50', interval 10 minute)
-        as steps (step)"""
+        """create table int_ai_audit_step_counts (
+            date date, environment varchar, capability varchar, step_start timestamptz, interaction_count bigint,
+            success_count bigint, error_count bigint, unknown_count bigint, workspace_count bigint
+        )"""
     )
+    columns = ["date", "environment", "capability", "step_start", "interaction_count", "success_count", "error_count"]
+    models.append(
+        "int_ai_audit_step_counts",
+        [*columns, "unknown_count", "workspace_count"],
+        [(step.date(), "live", capability, step, count, 0, 0, 0, 0) for capability, step, count in rows],
+    )
+    last = max(step for _, step, _ in rows)
     models.run(
-        *("run", "--full-refresh", "--select", "ai_audit_capability_grid", "ai_audit_total_grid", "--vars"),
-        "{outside_counts: analytics.outside_counts, step_minutes: 10, rules_timezone: UTC}",
-        now=None,
+        *("run", "--full-refresh", "--select", "int_ai_audit_calendar_steps", "int_ai_audit_expected_counts"),
+        *("ai_audit_capability_grid", "ai_audit_total_grid", "--vars", "{step_minutes: 10, rules_timezone: UTC}"),
+        now=f"{last:%Y-%m-%dT%H:%M:%SZ}",
     )
+
+
+@pytest.mark.requirement("R23b")
+def test_counts_from_outside_run_through_the_same_models(models: Models):
+    first = datetime(2026, 10, 1, tzinfo=UTC)
+    steps_of_series = [first + n * timedelta(minutes=10) for n in range(20 * 144)]
+    build_from_counts(models, [("series", step, (step.hour * 7 + step.day * 3) % 11) for step in steps_of_series])
     counts = "select step_start, interaction_count, day_count, expected_count from {} order by 1"
     rows = models.query(counts.format("ai_audit_capability_grid"))
     assert rows == models.query(counts.format("ai_audit_total_grid"))
-    given = models.query("select step_start, interaction_count from outside_counts order by 1")
+    given = models.query("select step_start, interaction_count from int_ai_audit_step_counts order by 1")
     assert [row[:2] for row in rows] == given
     assert rows[-1][2] == sum(count for _, count in given[-144:])
     assert rows[-1][3] == median(given[-1 - 144 * day][1] for day in range(1, 15))
@@ -212,18 +225,11 @@ def test_the_detectors_figures_are_those_of_the_sql_they_were_found_with(models:
             usual = level * (3 if 8 <= hour < 18 else 0.3) * (0 if day == 25 else 4 if day == 29 and hour < 12 else 1)
             count = int(usual * generator.gammavariate(1, 1))
             rows.append((name, first + n * timedelta(minutes=10), count))
-    models.execute("drop table ai_audit_logs")
-    models.execute("create table outside_counts (capability varchar, step_start timestamptz, interaction_count bigint)")
-    models.append("outside_counts", ["capability", "step_start", "interaction_count"], rows)
-    models.run(
-        *("run", "--full-refresh", "--select", "ai_audit_capability_grid", "ai_audit_total_grid", "--vars"),
-        "{outside_counts: analytics.outside_counts, step_minutes: 10, rules_timezone: UTC}",
-        now=None,
-    )
+    build_from_counts(models, rows)
     models.execute(
         """create table steps as select capability, (epoch(step_start)::bigint // 86400)::int as day_number,
         ((epoch(step_start)::bigint % 86400) // 600)::int as step_of_day, epoch(step_start)::bigint as epoch,
-        interaction_count from outside_counts"""
+        interaction_count from int_ai_audit_step_counts"""
     )
     models.execute(f"create table features as {FEATURES.read_text()}")
     names = [

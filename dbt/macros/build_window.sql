@@ -48,7 +48,7 @@
   {%- if not execute or not flags.INTROSPECT or config.get('materialized') != 'incremental' -%}{{ return(false) }}{%- endif -%}
   {%- if 'lacks_a_column' not in model -%}
     {%- set existing = load_relation(this) -%}
-    {%- set names = adapter.get_columns_in_relation(existing) | map(attribute='name') | map('lower') | list if existing else [] -%}
+    {%- set names = get_columns_in_relation(existing) | map(attribute='name') | map('lower') | list if existing else [] -%}
     {%- do model.update({'lacks_a_column': existing is not none and model.columns.keys() | reject('in', names) | list | length > 0}) -%}
   {%- endif -%}
   {{ return(model.lacks_a_column) }}

@@ -11,7 +11,7 @@ recounted as (
     select
         environment,
         step_start,
-        {%- for column in outcome_figures() %}
+        {%- for column in outcome_counts() %}
         {{ as_count('sum(' ~ column ~ ')') }} as {{ column }},
         {%- endfor %}
         min(first_error_workspace) as first_error_workspace,
@@ -23,6 +23,6 @@ recounted as (
 
 {{ rows_that_differ(
     ['environment', 'step_start'],
-    counts=outcome_figures(),
+    counts=outcome_counts(),
     exact=['first_error_workspace', 'last_error_workspace']
 ) }}

@@ -5,7 +5,7 @@
 {%- set minutes = var('outcome_step_minutes') -%}
 {%- set spans = [15, 60] -%}
 {%- set key = series | join(', ') -%}
-{%- set figures = outcome_figures() -%}
+{%- set counts = outcome_counts() -%}
 {%- set since_1970 = seconds_between(timestamp_literal('1970-01-01 00:00:00'), 'step_start') -%}
 with own as (
     select *
@@ -18,7 +18,7 @@ steps as (
         {{ key }},
         step_start,
         {{ integer_divide(since_1970, 60 * minutes) }} as step_number,
-        {{ figures | join(', ') }},
+        {{ counts | join(', ') }},
         first_error_workspace,
         last_error_workspace
     from {{ model }}
@@ -30,8 +30,8 @@ spans as (
         {{ key }},
         step_start,
         {%- for span in spans %}
-        {%- for figure in figures %}
-        {{ as_count('sum(' ~ figure ~ ') over last_' ~ span ~ 'm') }} as {{ figure }}_{{ span }}m,
+        {%- for count in counts %}
+        {{ as_count('sum(' ~ count ~ ') over last_' ~ span ~ 'm') }} as {{ count }}_{{ span }}m,
         {%- endfor %}
         coalesce(min(first_error_workspace) over last_{{ span }}m < max(last_error_workspace) over last_{{ span }}m, false)
             as errors_in_two_workspaces_{{ span }}m{{ ',' if not loop.last }}
@@ -84,8 +84,8 @@ recounted as (
         {{ qualified_columns(series, 'own') }},
         own.step_start,
         {%- for span in spans %}
-        {%- for figure in figures %}
-        spans.{{ figure }}_{{ span }}m,
+        {%- for count in counts %}
+        spans.{{ count }}_{{ span }}m,
         {%- endfor %}
         spans.errors_in_two_workspaces_{{ span }}m,
         spans.error_count_{{ span }}m
@@ -117,7 +117,7 @@ recounted as (
 
 {{ rows_that_differ(
     series + ['step_start'],
-    exact=numbered_by_span(figures + ['errors_in_two_workspaces'], spans),
+    exact=numbered_by_span(counts + ['errors_in_two_workspaces'], spans),
     approximate=[
         'error_rate_15m', 'error_rate_15m_low', 'error_rate_60m', 'error_rate_60m_low', 'unknown_rate_60m',
         'base_error_rate'
