@@ -110,13 +110,9 @@
 
 {#- A condition that every row of the raw table or of staging meets. BigQuery refuses statements that read them without
     a literal bound on created_at (the raw table has require_partition_filter). -#}
-{% macro every_row() -%}
-  {%- if target.type == 'bigquery' -%}
-    created_at >= {{ timestamp_literal('1900-01-01 00:00:00') }}
-  {%- else -%}
-    true
-  {%- endif -%}
-{%- endmacro %}
+{% macro every_row() -%}{{ adapter.dispatch('every_row')() }}{%- endmacro %}
+{% macro default__every_row() -%}true{%- endmacro %}
+{% macro bigquery__every_row() -%}created_at >= {{ timestamp_literal('1900-01-01 00:00:00') }}{%- endmacro %}
 
 {% macro rows_of_build_days(day='date', days=none) -%}
   {%- set days = days or build_days() -%}
@@ -131,14 +127,20 @@
 {% macro first_dense_day() -%}
   {%- if builds_everything() -%}
     {{ day_literal('1900-01-01') }}
-  {%- elif target.type == 'bigquery' -%}
-    {{ day_literal([build_days()[0], last_loaded_day()] | min) }}
   {%- else -%}
-    (
-      select least({{ day_literal(build_days()[0]) }}, coalesce(max(date), {{ day_literal(build_days()[0]) }}))
-      from {{ this }}
-    )
+    {{ adapter.dispatch('earlier_of_built_and_last_day')() }}
   {%- endif -%}
+{%- endmacro %}
+
+{% macro default__earlier_of_built_and_last_day() -%}
+  (
+    select least({{ day_literal(build_days()[0]) }}, coalesce(max(date), {{ day_literal(build_days()[0]) }}))
+    from {{ this }}
+  )
+{%- endmacro %}
+
+{% macro bigquery__earlier_of_built_and_last_day() -%}
+  {{ day_literal([build_days()[0], last_loaded_day()] | min) }}
 {%- endmacro %}
 
 {#- The last day in `this`, as ISO text, if it is at most a hundred days before the first built day; else a day before

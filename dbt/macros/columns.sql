@@ -8,11 +8,6 @@
   {%- for column in keys %}{{ left }}.{{ column }} = {{ right }}.{{ column }}{{ ' and ' if not loop.last }}{% endfor -%}
 {%- endmacro %}
 
-{#- Every column but these. For marts whose contract lists the columns that are left. -#}
-{% macro columns_except(columns) -%}
-  * {{ 'except' if target.type == 'bigquery' else 'exclude' }} ({{ columns | join(', ') }})
-{%- endmacro %}
-
 {#- The names count_1, count_2, … for the prefix `count_` and the numbers 1, 2, … -#}
 {% macro numbered(prefix, numbers) -%}
   {%- set names = [] -%}

@@ -96,7 +96,7 @@ group by {{ qualified_columns(keys, 'own') }}
 {#- The rows of `own` with a percentile that is not the ceil(p × n)-th of the latencies, by the counts in the CTE
     `ranks`: it must be an observed value of that rank. A sketch may be off by about two ranks in a hundred. -#}
 {% macro percentiles_that_differ(keys) %}
-{%- set slack = '(1 + 0.02 * ranks.latency_count)' if target.type == 'bigquery' and sketches_percentiles() else '0' %}
+{%- set slack = '(1 + 0.02 * ranks.latency_count)' if sketches_percentiles() else '0' %}
 select own.*
 from own
 left join ranks on {{ join_condition(keys, 'own', 'ranks') }}

@@ -17,9 +17,7 @@
     -#}
 {% macro status_word(status) -%}
   coalesce(
-    nullif(regexp_extract({{ status }}, '^(?:http(?:/[0-9.]+)? *)?([1-5][0-9][0-9])(?:[.]0+)?(?:[ :].*)?$'
-    {%- if target.type != 'bigquery' -%}, 1{%- endif -%}
-    ), ''),
+    nullif({{ regexp_first_group(status, '^(?:http(?:/[0-9.]+)? *)?([1-5][0-9][0-9])(?:[.]0+)?(?:[ :].*)?$') }}, ''),
     replace(replace(replace({{ status }}, ' ', ''), '_', ''), '-', '')
   )
 {%- endmacro %}

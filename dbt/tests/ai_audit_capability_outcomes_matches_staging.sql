@@ -11,7 +11,7 @@ recounted as (
     select
         environment,
         capability,
-        {{ step_of('created_at', var('outcome_step_minutes')) }} as step_start,
+        {{ time_bucket('created_at', var('outcome_step_minutes')) }} as step_start,
         count(*) as interaction_count,
         {{ as_count("countif(status_class = 'success')") }} as success_count,
         {{ as_count("countif(status_class = 'error')") }} as error_count,

@@ -48,7 +48,7 @@ calendar_days as (
                 then active_days.first_step_start
         end as begins_at
     from active_days_with_neighbors as active_days
-    cross join {{ days_in_range(
+    cross join {{ date_spine(
         'active_days.first_day',
         'greatest(active_days.first_day, least('
         ~ 'coalesce(' ~ add_days('active_days.next_active_day', -1) ~ ', ' ~ running_day() ~ '), '

@@ -2,7 +2,7 @@ select
     date,
     environment,
     capability,
-    {{ step_of('created_at', var('step_minutes')) }} as step_start,
+    {{ time_bucket('created_at', var('step_minutes')) }} as step_start,
     count(*) as interaction_count,
     {{ as_count("countif(status_class = 'success')") }} as success_count,
     {{ as_count("countif(status_class = 'error')") }} as error_count,

@@ -7,7 +7,7 @@ with capability_steps as (
     select
         environment,
         capability,
-        {{ step_of('created_at', minutes) }} as step_start,
+        {{ time_bucket('created_at', minutes) }} as step_start,
         count(*) as interaction_count,
         {{ as_count("countif(status_class = 'success')") }} as success_count,
         {{ as_count("countif(status_class = 'error')") }} as error_count,

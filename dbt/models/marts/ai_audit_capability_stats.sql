@@ -21,7 +21,7 @@ calendar as (
         stretches.capability,
         cast(calendar_day as date) as date
     from stretches
-    cross join {{ days_in_range(
+    cross join {{ date_spine(
         'stretches.first_day',
         'greatest(stretches.first_day, least('
         ~ 'coalesce(' ~ add_days('stretches.next_active_day', -1) ~ ', ' ~ running_day() ~ '), '

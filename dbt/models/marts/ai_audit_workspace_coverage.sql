@@ -24,7 +24,7 @@ reach as (
 calendar as (
     select cast(calendar_day as date) as date
     from reach
-    cross join {{ days_in_range('reach.first_date', running_day(), 'calendar_day') }}
+    cross join {{ date_spine('reach.first_date', running_day(), 'calendar_day') }}
 ),
 
 -- Without workspaces there are no rows.
