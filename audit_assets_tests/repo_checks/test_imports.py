@@ -3,6 +3,8 @@ itself, the product needs no development dependency, and neither benchmarks, too
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
@@ -120,3 +122,10 @@ def test_no_make_target_runs_a_module_of_the_tests():
     started = re.findall(r"python -m ([\w.]+)", (PROJECT_ROOT / "Makefile").read_text())
     assert "benchmarks" in started
     assert [module for module in started if module.startswith("audit_assets_tests")] == []
+
+
+def test_the_command_line_starts_without_the_libraries_that_take_seconds_to_import():
+    heavy = ("dagster", "dash", "vizro", "dbt", "google.cloud.bigquery", "playwright", "alembic")
+    script = f"import sys, audit_assets.cli.app; print([name for name in {heavy} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

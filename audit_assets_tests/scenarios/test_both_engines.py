@@ -19,9 +19,9 @@ from sqlalchemy import select
 
 from audit_assets.alerting.ledger.tables import alerts, open_ledger
 from audit_assets.dashboards.definition.load import TABS, load_definition
+from audit_assets.dashboards.query.reader import make_reader
 from audit_assets.dashboards.render.links import Links
 from audit_assets.dashboards.render.page_renderer import PageRenderer
-from audit_assets.dashboards.server.app import make_reader
 from audit_assets.demo.traffic import first_instant, traffic
 from audit_assets.demo.writing import write, write_population
 from audit_assets.settings import PROJECT_ROOT, Settings

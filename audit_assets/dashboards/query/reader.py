@@ -12,7 +12,11 @@ from typing import Protocol, TypeVar
 import duckdb
 import polars as pl
 
+from audit_assets.clock import Clock
+from audit_assets.dashboards.definition.model import Definition
 from audit_assets.dashboards.query.sql import Engine, Query
+from audit_assets.ingest.policy import read_policy
+from audit_assets.settings import Settings
 from audit_assets.warehouse.builds import FACTS_SYNCED_AT
 from audit_assets.warehouse.duckdb.statements import transaction
 from audit_assets.warehouse.protocol import QueryableWarehouse, WarehouseError
@@ -267,3 +271,13 @@ class WarehouseReader:
             with self._lock:
                 self._results.put(key, (now, rows))
             return rows
+
+
+def make_reader(settings: Settings, definition: Definition | None = None) -> Reader:
+    """The reader for the pages: BigQuery, or the published snapshot with the tables of `definition` in memory."""
+    if settings.engine == "duckdb":
+        return SnapshotReader(settings.snapshot_folder, definition.reads if definition else ())
+    from audit_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
+
+    warehouse = BigQueryWarehouse(settings, read_policy(settings.policy_file).bigquery)
+    return WarehouseReader(warehouse, Clock())

@@ -17,13 +17,11 @@ from waitress.server import create_server
 from audit_assets.alerting.channels.pagerduty_event import draft_link
 from audit_assets.clock import Clock
 from audit_assets.dashboards.definition.load import load_definition
-from audit_assets.dashboards.definition.model import Definition
-from audit_assets.dashboards.query.reader import Reader, ReadError, SnapshotReader, WarehouseReader
+from audit_assets.dashboards.query.reader import ReadError, make_reader
 from audit_assets.dashboards.render.links import Links
 from audit_assets.dashboards.render.page_renderer import PageRenderer
 from audit_assets.dashboards.server.guard import LONGEST_BODY, allow_hosts, guard_requests
 from audit_assets.dashboards.server.shell import make_shell, plotly_script
-from audit_assets.ingest.policy import read_policy
 from audit_assets.request_guard import allowed_hosts
 from audit_assets.rules.load import load_rules
 from audit_assets.settings import Settings
@@ -160,13 +158,3 @@ def make_page_renderer(settings: Settings) -> PageRenderer:
     )
     definition = load_definition(settings.dashboards_folder)
     return PageRenderer(definition, make_reader(settings, definition), links)
-
-
-def make_reader(settings: Settings, definition: Definition | None = None) -> Reader:
-    """The reader for the pages: BigQuery, or the published snapshot with the tables of `definition` in memory."""
-    if settings.engine == "duckdb":
-        return SnapshotReader(settings.snapshot_folder, definition.reads if definition else ())
-    from audit_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
-
-    warehouse = BigQueryWarehouse(settings, read_policy(settings.policy_file).bigquery)
-    return WarehouseReader(warehouse, Clock())

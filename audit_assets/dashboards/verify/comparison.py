@@ -11,10 +11,9 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from audit_assets.dashboards.definition.model import Definition, Source, Tile, Window
-from audit_assets.dashboards.query.reader import NotPublishedError, Reader, ReadError, SnapshotReader
+from audit_assets.dashboards.query.reader import NotPublishedError, Reader, ReadError, SnapshotReader, make_reader
 from audit_assets.dashboards.query.scope import DAY, FILTERS, LONGEST_DAYS, Scope, Span
 from audit_assets.dashboards.query.sql import Engine, Query, tile_query
-from audit_assets.dashboards.server.app import make_reader
 from audit_assets.dashboards.verify.frame_diff import diff_frames, summary
 from audit_assets.dashboards.verify.reconciliation_queries import (
     FILE,
