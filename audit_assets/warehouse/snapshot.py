@@ -173,12 +173,7 @@ def publish(
         columns[table] = dict(warehouse_columns[table])
         published = reusable.files.get(table, ()) if reusable and reusable.columns.get(table) == columns[table] else ()
         files[table] = writing.days(table, published) if table in PER_DAY else (writing.whole(table, published),)
-    ((synced, watermark, source_max),) = maintenance.fetch(
-        f"""select max(case when status = 'succeeded' then last_synced_at end), max(watermark), (
-                select source_max_created_at from {SCHEMA}.ai_audit_sync_state
-                where source_max_created_at is not null order by started_at desc, sync_id limit 1
-            ) from {SCHEMA}.ai_audit_sync_state"""
-    )
+    synced, watermark, source_max = _sync_times(maintenance)
     builds = _builds(maintenance, reusable, only) if "ai_audit_model_builds" in warehouse_columns else {}
     live = {file.path for kept in files.values() for file in kept}
     left = before.paths() - live if before else set[str]()
@@ -203,6 +198,18 @@ def publish(
     for file in expired:
         (folder / file.path).unlink(missing_ok=True)
     return Published(manifest, len(live - before.paths() if before else live), len(expired))
+
+
+def _sync_times(maintenance: MaintenanceSession) -> tuple[datetime | None, datetime | None, datetime | None]:
+    """When the newest successful sync ended, the watermark, and the newest row the source had at the last sync that
+    read it. UTC; None before the first sync."""
+    ((synced, watermark, source_max),) = maintenance.fetch(
+        f"""select max(case when status = 'succeeded' then last_synced_at end), max(watermark), (
+                select source_max_created_at from {SCHEMA}.ai_audit_sync_state
+                where source_max_created_at is not null order by started_at desc, sync_id limit 1
+            ) from {SCHEMA}.ai_audit_sync_state"""
+    )
+    return synced, watermark, source_max
 
 
 def _versions_of(
