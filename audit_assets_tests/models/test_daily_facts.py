@@ -5,6 +5,8 @@ from datetime import date
 
 import pytest
 
+from audit_assets.config.yaml_files import read_values
+from audit_assets.warehouse.schema import MODELS
 from audit_assets_tests.models.conftest import Models, Row, rows_of_day
 
 DAY = "2026-11-04"
@@ -14,7 +16,8 @@ DAY = "2026-11-04"
 def test_every_unit_test_beside_the_models_passes(models: Models):
     models.rebuild()
     results = models.run("test", "--select", "test_type:unit", days=DAY)
-    assert len(results) == 15
+    files = [read_values(path.read_text()) for path in MODELS.rglob("*.yml")]
+    assert len(results) == sum(len(file.get("unit_tests", ())) for file in files) > 10
     assert {str(result.status) for result in results} == {"pass"}
 
 
