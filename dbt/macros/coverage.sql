@@ -16,6 +16,6 @@
     true
   {%- else -%}
     {{ day }} in ({{ build_day_list() }})
-    or {{ day }} > coalesce((select max(date) from captured), {{ day_literal('1900-01-01') }})
+    or {{ day }} > coalesce((select max(date) from captured_days), {{ day_literal('1900-01-01') }})
   {%- endif -%}
 {%- endmacro %}

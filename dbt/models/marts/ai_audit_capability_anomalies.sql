@@ -1,4 +1,4 @@
-with calendar as (
+with daily_counts as (
     select
         date,
         capability,
@@ -9,7 +9,7 @@ with calendar as (
 ),
 
 -- Frames are ranges of days, not of rows: days are missing where a silent capability left the calendar.
-windows as (
+trailing_counts as (
     select
         date,
         capability,
@@ -21,7 +21,7 @@ windows as (
         stddev_samp(interaction_count) over week as stddev_7d,
         count(nullif(interaction_count, 0)) over like_days as like_day_count,
         array_agg(nullif(interaction_count, 0)) over like_days as like_counts
-    from calendar
+    from daily_counts
     window
         week as (partition by capability order by day_number range between 7 preceding and 1 preceding),
         fortnight as (partition by capability order by day_number range between 14 preceding and 1 preceding),
@@ -50,7 +50,7 @@ baselines as (
             when date >= {{ running_day() }} then 'incomplete_day'
             else 'ok'
         end as evaluation_status
-    from windows
+    from trailing_counts
     where date >= {{ first_dense_day() }}
 ),
 
@@ -66,7 +66,7 @@ deviations as (
     from baselines
 ),
 
-evaluated as (
+deviations_with_severity as (
     select
         *,
         case
@@ -122,4 +122,4 @@ select
             else '.'
         end
     ) as reason
-from evaluated
+from deviations_with_severity

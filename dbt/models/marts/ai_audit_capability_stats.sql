@@ -6,7 +6,7 @@ with active_days as (
     where not is_stub
 ),
 
-stretches as (
+active_days_with_next as (
     select
         capability,
         date as first_day,
@@ -14,19 +14,19 @@ stretches as (
     from active_days
 ),
 
--- A stretch is an active day and the silent days after it: up to the next active day, the running day,
--- or the day on which a silent capability leaves the calendar.
-calendar as (
+-- An active day is followed by its silent days: up to the next active day, the running day, or the day on which a
+-- silent capability leaves the calendar.
+calendar_days as (
     select
-        stretches.capability,
+        active_days_with_next.capability,
         cast(calendar_day as date) as date
-    from stretches
+    from active_days_with_next
     cross join {{ date_spine(
-        'stretches.first_day',
-        'greatest(stretches.first_day, least('
-        ~ 'coalesce(' ~ add_days('stretches.next_active_day', -1) ~ ', ' ~ running_day() ~ '), '
+        'active_days_with_next.first_day',
+        'greatest(active_days_with_next.first_day, least('
+        ~ 'coalesce(' ~ add_days('active_days_with_next.next_active_day', -1) ~ ', ' ~ running_day() ~ '), '
         ~ running_day() ~ ', '
-        ~ add_days('stretches.first_day', var('silent_days')) ~ '))',
+        ~ add_days('active_days_with_next.first_day', var('silent_days')) ~ '))',
         'calendar_day'
     ) }}
     where cast(calendar_day as date) >= {{ first_dense_day() }}
@@ -44,7 +44,7 @@ events as (
     where environment = 'live' and not is_stub and {{ is_built_row() }}
 ),
 
-built_days as (
+built_figures as (
     select
         date,
         capability,
@@ -63,7 +63,7 @@ built_days as (
     group by date, capability
 ),
 
-figures as (
+daily_figures as (
     select
         date,
         capability,
@@ -81,7 +81,7 @@ figures as (
         duration_count,
         first_interaction_at,
         last_interaction_at
-    from built_days
+    from built_figures
     {% if not builds_everything() %}
     -- The calendar reaches beyond the built days; the figures of other days are kept.
     union all
@@ -111,25 +111,25 @@ figures as (
 )
 
 select
-    calendar.date,
-    calendar.capability,
-    coalesce(figures.interaction_count, 0) as interaction_count,
-    coalesce(figures.workspace_count, 0) as workspace_count,
-    coalesce(figures.success_count, 0) as success_count,
-    coalesce(figures.error_count, 0) as error_count,
-    coalesce(figures.unknown_count, 0) as unknown_count,
-    figures.error_count / nullif(figures.success_count + figures.error_count, 0) as error_rate,
-    figures.avg_latency_ms,
-    figures.p50_latency_ms,
-    figures.p90_latency_ms,
-    figures.p95_latency_ms,
-    figures.p99_latency_ms,
-    figures.max_latency_ms,
-    coalesce(figures.duration_count, 0) as duration_count,
-    figures.first_interaction_at,
-    figures.last_interaction_at
-from calendar
-left join figures
+    calendar_days.date,
+    calendar_days.capability,
+    coalesce(daily_figures.interaction_count, 0) as interaction_count,
+    coalesce(daily_figures.workspace_count, 0) as workspace_count,
+    coalesce(daily_figures.success_count, 0) as success_count,
+    coalesce(daily_figures.error_count, 0) as error_count,
+    coalesce(daily_figures.unknown_count, 0) as unknown_count,
+    daily_figures.error_count / nullif(daily_figures.success_count + daily_figures.error_count, 0) as error_rate,
+    daily_figures.avg_latency_ms,
+    daily_figures.p50_latency_ms,
+    daily_figures.p90_latency_ms,
+    daily_figures.p95_latency_ms,
+    daily_figures.p99_latency_ms,
+    daily_figures.max_latency_ms,
+    coalesce(daily_figures.duration_count, 0) as duration_count,
+    daily_figures.first_interaction_at,
+    daily_figures.last_interaction_at
+from calendar_days
+left join daily_figures
     on
-        calendar.capability = figures.capability
-        and calendar.date = figures.date
+        calendar_days.capability = daily_figures.capability
+        and calendar_days.date = daily_figures.date

@@ -11,41 +11,41 @@ with workspaces as (
     group by {{ trimmed('workspace_id') }}
 ),
 
-captured as (
+captured_days as (
     select date
     from {{ days_captured() }}
 ),
 
-reach as (
+first_day as (
     select least(coalesce(min(date), {{ running_day() }}), {{ running_day() }}) as first_date
     from {{ ref('ai_audit_workspace_counts') }}
 ),
 
 calendar as (
     select cast(calendar_day as date) as date
-    from reach
-    cross join {{ date_spine('reach.first_date', running_day(), 'calendar_day') }}
+    from first_day
+    cross join {{ date_spine('first_day.first_date', running_day(), 'calendar_day') }}
 ),
 
 -- Without workspaces there are no rows.
-days as (
+capture_days as (
     select calendar.date
     from calendar
-    left join captured on calendar.date = captured.date
+    left join captured_days on calendar.date = captured_days.date
     where
         exists (select 1 from workspaces)
         and (
             calendar.date = {{ running_day() }}
-            or (captured.date is null and ({{ is_day_to_capture('calendar.date') }}))
+            or (captured_days.date is null and ({{ is_day_to_capture('calendar.date') }}))
         )
 ),
 
-active as (
+active_workspaces as (
     select
-        days.date,
+        capture_days.date,
         workspaces.workspace_id
-    from days
-    inner join workspaces on workspaces.last_accessed_date > {{ add_days('days.date', -var('coverage_days')) }}
+    from capture_days
+    inner join workspaces on workspaces.last_accessed_date > {{ add_days('capture_days.date', -var('coverage_days')) }}
 ),
 
 recorded_days as (
@@ -56,27 +56,32 @@ recorded_days as (
     where
         not is_stub
         and not is_unassigned
-        and date > (select {{ add_days('min(days.date)', -var('coverage_days')) }} from days)
+        and date > (select {{ add_days('min(capture_days.date)', -var('coverage_days')) }} from capture_days)
 ),
 
-recorded as (
+covered_workspaces as (
     select distinct
-        days.date,
+        capture_days.date,
         recorded_days.workspace_id
-    from days
+    from capture_days
     inner join recorded_days
-        on days.date >= recorded_days.date and days.date < {{ add_days('recorded_days.date', var('coverage_days')) }}
+        on
+            capture_days.date >= recorded_days.date
+            and capture_days.date < {{ add_days('recorded_days.date', var('coverage_days')) }}
 ),
 
-counted as (
+coverage_counts as (
     select
-        days.date,
-        count(active.workspace_id) as active_workspace_count,
-        count(recorded.workspace_id) as covered_workspace_count
-    from days
-    left join active on days.date = active.date
-    left join recorded on active.date = recorded.date and active.workspace_id = recorded.workspace_id
-    group by days.date
+        capture_days.date,
+        count(active_workspaces.workspace_id) as active_workspace_count,
+        count(covered_workspaces.workspace_id) as covered_workspace_count
+    from capture_days
+    left join active_workspaces on capture_days.date = active_workspaces.date
+    left join covered_workspaces
+        on
+            active_workspaces.date = covered_workspaces.date
+            and active_workspaces.workspace_id = covered_workspaces.workspace_id
+    group by capture_days.date
 )
 
 select
@@ -86,4 +91,4 @@ select
     covered_workspace_count / nullif(active_workspace_count, 0) as coverage_rate,
     date < {{ running_day() }} as is_estimated,
     {{ now_literal() }} as captured_at
-from counted
+from coverage_counts
