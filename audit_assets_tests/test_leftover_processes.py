@@ -28,7 +28,7 @@ def test_it(empty_home, monkeypatch):
         if len(running.tree()) > 4:
             open({flag!r}, "w").close()
         return False
-    monkeypatch.setattr(Dev, "_is_loaded", is_loaded)
+    monkeypatch.setattr(Dev, "is_loaded", is_loaded)
     with dev(empty_home.process_environment(), empty_home.folder.with_name("dev.log")):
         pass
 """
