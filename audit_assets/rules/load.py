@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,17 @@ def _duplicate_id(existing: Path, path: Path) -> BrokenRule:
 def load_rule(path: Path) -> Rule | BrokenRule:
     """The rule of one file, or a BrokenRule with every problem of it."""
     try:
-        rule, document = parse_model(path.name, path.read_bytes(), Rule)
+        content = path.read_bytes()
     except OSError as error:
         return _broken(path, [Problem(path.name, 1, "", f"cannot be read: {error.strerror}")])
+    return _parse_rule(path, content)
+
+
+# A run loads the rules twice, with the definitions and to judge them; trying the examples of all takes 0.2 CPU s.
+@lru_cache(maxsize=256)
+def _parse_rule(path: Path, content: bytes) -> Rule | BrokenRule:
+    try:
+        rule, document = parse_model(path.name, content, Rule)
     except InvalidFileError as error:
         return _broken(path, error.problems)
     problems = [
