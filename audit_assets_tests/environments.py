@@ -187,22 +187,17 @@ def home(built: Home, postgres: str, tmp_path: Path) -> Iterator[Home]:
 @contextmanager
 def copy_home(built: Home, postgres_url: str, folder: Path) -> Iterator[Home]:
     """Yields a copy of a built home and of its source in `folder`. The process's environment points to it."""
-    name = f"home_{next(_numbers)}"
-    _administer(postgres_url, f"create database {name} template built")
     shutil.copytree(built.folder, folder / "home", ignore=shutil.ignore_patterns("*.lock", "*.log"))
-    own = Home(folder / "home", postgres_url.replace("/app?", f"/{name}?"), f"http://localhost:{free_port()}")
-    try:
-        with _inside(own):
-            yield own
-    finally:
-        _administer(postgres_url, f"drop database {name} with (force)")
+    with bare_home(postgres_url, folder, template="built") as own:
+        yield own
 
 
 @contextmanager
-def bare_home(postgres_url: str, folder: Path) -> Iterator[Home]:
-    """Yields an empty home in `folder`, over a separate empty source. The process's environment points to it."""
-    name = f"bare_{next(_numbers)}"
-    _administer(postgres_url, f"create database {name} template empty_source")
+def bare_home(postgres_url: str, folder: Path, template: str = "empty_source") -> Iterator[Home]:
+    """Yields a home in `folder`, empty if the folder is, over a separate copy of the database `template`. The process's
+    environment points to it."""
+    name = f"home_{next(_numbers)}"
+    _administer(postgres_url, f"create database {name} template {template}")
     own = Home(folder / "home", postgres_url.replace("/app?", f"/{name}?"), f"http://localhost:{free_port()}")
     try:
         with _inside(own):
