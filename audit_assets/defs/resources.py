@@ -4,6 +4,7 @@ A resource without config of its own reads the environment when a run needs it, 
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,13 @@ from dagster_slack import SlackResource
 from pydantic import Field, SecretStr
 from slack_sdk.web.client import WebClient
 
-from audit_assets.alerting.channels.pagerduty import PagerDutyClient, PagerDutyIncidents, incidents_client
-from audit_assets.alerting.channels.slack import SlackClient
+from audit_assets.alerting.channels.pagerduty import (
+    PagerDutyClient,
+    PagerDutyIncidents,
+    incidents_client,
+    pagerduty_client,
+)
+from audit_assets.alerting.channels.slack import SlackClient, slack_client
 from audit_assets.alerting.ledger.tables import Ledger, open_ledger
 from audit_assets.clock import Clock, fixed_clock
 from audit_assets.defs.liveness import hold_run_lock
@@ -80,11 +86,8 @@ class WarehouseResource(RunResource):
 
     def settings(self) -> Settings:
         """The environment's settings with this resource's config, for dbt, which opens the warehouse itself."""
-        given = {
-            "configured_duckdb_path": Path(self.duckdb_path).absolute() if self.duckdb_path else None,
-            "duckdb_memory": self.duckdb_memory,
-        }
-        return read_settings().model_copy(update={name: value for name, value in given.items() if value is not None})
+        path = Path(self.duckdb_path).absolute() if self.duckdb_path else None
+        return _settings_with(configured_duckdb_path=path, duckdb_memory=self.duckdb_memory)
 
 
 class AlertLedger(RunResource):
@@ -109,18 +112,18 @@ class SlackWithBaseUrl(SlackResource):
 
     def client(self) -> SlackClient | None:
         """The client that the alerts are sent with; None if there is no token or AI_AUDIT_SEND is 0."""
-        settings = read_settings()
-        token = SecretStr(self.token) if self.token else settings.slack_token
-        if token is None or not settings.send:
-            return None
-        return SlackClient(token, self.base_url or settings.slack_base_url, self.timeout)
+        client = slack_client(self._settings())
+        return client and replace(client, timeout=self.timeout)
 
     def get_client(self) -> WebClient:
         """slack_sdk's client like the parent's, but without the handler that posts again after a dropped connection."""
-        settings = read_settings()
-        token = self.token or (settings.slack_token.get_secret_value() if settings.slack_token else None)
-        base_url = f"{(self.base_url or settings.slack_base_url).rstrip('/')}/"
+        settings = self._settings()
+        token = settings.slack_token.get_secret_value() if settings.slack_token else None
+        base_url = f"{settings.slack_base_url.rstrip('/')}/"
         return WebClient(token, base_url=base_url, timeout=max(1, round(self.timeout)), retry_handlers=[])
+
+    def _settings(self) -> Settings:
+        return _settings_with(slack_token=_secret(self.token), slack_base_url=self.base_url)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         return _masked(super().__repr_args__(), "token")
@@ -139,11 +142,10 @@ class PagerDutyWithLinks(PagerDutyService):
 
     def client(self) -> PagerDutyClient | None:
         """The client that the alerts are sent with; None if there is no routing key or AI_AUDIT_SEND is 0."""
-        settings = read_settings()
-        key = SecretStr(self.routing_key) if self.routing_key else settings.pagerduty_routing_key
-        if key is None or not settings.send:
-            return None
-        return PagerDutyClient(key, self.events_url or settings.pagerduty_events_url, self.timeout)
+        client = pagerduty_client(
+            _settings_with(pagerduty_routing_key=_secret(self.routing_key), pagerduty_events_url=self.events_url)
+        )
+        return client and replace(client, timeout=self.timeout)
 
     def incidents(self) -> PagerDutyIncidents | None:
         """The client of PagerDuty's REST API; None if PAGERDUTY_API_TOKEN is not set or AI_AUDIT_SEND is 0."""
@@ -151,6 +153,15 @@ class PagerDutyWithLinks(PagerDutyService):
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         return _masked(super().__repr_args__(), "routing_key")
+
+
+def _settings_with(**given: Any) -> Settings:
+    """The environment's settings, replaced by the values of a resource's config that are not None."""
+    return read_settings().model_copy(update={name: value for name, value in given.items() if value is not None})
+
+
+def _secret(value: str) -> SecretStr | None:
+    return SecretStr(value) if value else None
 
 
 def _masked(arguments: Iterable[tuple[str | None, Any]], secret: str) -> list[tuple[str | None, Any]]:

@@ -128,6 +128,13 @@ class PagerDutyIncidents:
             return Outcome("retry", "an acknowledgement in an unknown format")
 
 
+def pagerduty_client(settings: Settings) -> PagerDutyClient | None:
+    """The client of the Events API from the settings; None without a routing key or if sending is disabled."""
+    if settings.pagerduty_routing_key is None or not settings.send:
+        return None
+    return PagerDutyClient(settings.pagerduty_routing_key, settings.pagerduty_events_url)
+
+
 def incidents_client(settings: Settings) -> PagerDutyIncidents | None:
     """The client from the settings; None without a token or if sending is disabled: then PagerDuty is not polled."""
     if settings.pagerduty_api_token is None or not settings.send:

@@ -23,6 +23,7 @@ from audit_assets.alerting.channels.http_client import (
     one_line,
 )
 from audit_assets.alerting.delivery.outcome import Outcome, OutcomeKind
+from audit_assets.settings import Settings
 
 # A person has to fix the token, its scopes or the channel.
 _PARKED = frozenset(
@@ -284,3 +285,10 @@ def _delivery_id(message: Mapping[str, Any]) -> str | None:
     if known.get("event_type") != EVENT_TYPE or not isinstance(payload, dict):
         return None
     return cast("dict[str, Any]", payload).get("delivery_id")
+
+
+def slack_client(settings: Settings) -> SlackClient | None:
+    """The client from the settings; None without a token or if sending is disabled."""
+    if settings.slack_token is None or not settings.send:
+        return None
+    return SlackClient(settings.slack_token, settings.slack_base_url)

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from rich.console import Console
 
-from audit_assets.alerting.channels.pagerduty import PagerDutyClient, incidents_client
+from audit_assets.alerting.channels.pagerduty import incidents_client, pagerduty_client
 from audit_assets.alerting.channels.senders import build_senders, build_ticket_senders
-from audit_assets.alerting.channels.slack import SlackClient
+from audit_assets.alerting.channels.slack import slack_client
 from audit_assets.alerting.delivery.acknowledgements import AckPollResult, poll_acknowledgements
 from audit_assets.alerting.delivery.deliverer import SENSOR_BUDGET, DeliveryCounts, count_waiting, deliver
 from audit_assets.alerting.inputs import load_routing
@@ -21,14 +21,10 @@ def deliver_due(
 ) -> tuple[DeliveryCounts, Mapping[str, int]]:
     """Sends due deliveries for at most `budget`. Returns the outcomes by count, and the rows left by status. Raises
     LedgerError."""
-    token = settings.slack_token if settings.send else None
-    key = settings.pagerduty_routing_key if settings.send else None
-    senders = build_senders(
-        SlackClient(token, settings.slack_base_url) if token else None,
-        PagerDutyClient(key, settings.pagerduty_events_url) if key else None,
-        console,
-    )
-    senders = {**senders, **build_ticket_senders(settings, console)}
+    senders = {
+        **build_senders(slack_client(settings), pagerduty_client(settings), console),
+        **build_ticket_senders(settings, console),
+    }
     with open_ledger(settings.ledger_url) as ledger:
         done = deliver(ledger, senders, load_routing(settings), clock, budget)
         with ledger.transaction() as connection:
