@@ -82,7 +82,8 @@ def test_an_error_of_any_kind_leaves_a_failed_row_with_its_cause(
 
 def test_a_load_that_does_not_fit_into_duckdbs_memory_leaves_a_failed_row(source: str, tmp_path: Path):
     usual = warehouse_in(tmp_path)
-    insert_rows(source, 20_000, NOW - DAY, timedelta(seconds=2))
+    # Within the shortest window: spread over a day, they would be loaded in ever smaller parts, for minutes.
+    insert_rows(source, 20_000, NOW - DAY, timedelta(microseconds=1))
     small = DuckDBWarehouse(usual.path, usual.lock_path, 30.0, "4MB")
     with pytest.raises(WarehouseError, match="AI_AUDIT_DUCKDB_MEMORY"):
         run(source, small, "full", attempts=tmp_path / "attempts")

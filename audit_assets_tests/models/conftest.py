@@ -71,6 +71,7 @@ class Models:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.duckdb_path = folder / "warehouse.duckdb"
+        self.marts: tuple[str, ...] = ()
 
     @property
     def settings(self) -> dict[str, str]:
@@ -148,12 +149,17 @@ class Models:
         return results
 
     def build(self, days: str, now: str = NOW, tests: bool = False) -> None:
-        """Builds every model for these days, with `tests` also the data tests."""
-        self.run("build", *_excluded(tests), days=days, now=now)
+        """Builds `marts` and the models that they read, or every model, for these days. With `tests` also the data
+        tests."""
+        self.run("build", *self._selected(tests), days=days, now=now)
 
     def rebuild(self, now: str = NOW, tests: bool = False) -> None:
-        """Builds every model over the whole history."""
-        self.run("build", "--full-refresh", *_excluded(tests), now=now)
+        """Builds the same models over the whole history."""
+        self.run("build", "--full-refresh", *self._selected(tests), now=now)
+
+    def _selected(self, tests: bool) -> list[str]:
+        chosen = ["--select", *(f"+{mart}" for mart in self.marts), "--indirect-selection", "cautious"]
+        return (chosen if self.marts else []) + _excluded(tests)
 
     def table(self, name: str) -> list[tuple[Any, ...]]:
         """Every row of a table, sorted."""
@@ -172,9 +178,11 @@ def shared_models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 
 
 @pytest.fixture
-def models(shared_models: Models) -> Models:
-    """The models over an empty raw table, in a fresh DuckDB file."""
+def models(shared_models: Models, request: pytest.FixtureRequest) -> Models:
+    """The models over an empty raw table, in a fresh DuckDB file. A test module can name the `MARTS` that it reads, so
+    that only these are built, with what they read."""
     shared_models.clear()
+    shared_models.marts = getattr(request.module, "MARTS", ())
     return shared_models
 
 

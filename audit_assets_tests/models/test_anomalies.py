@@ -6,6 +6,8 @@ import pytest
 
 from audit_assets_tests.models.conftest import Models, rows_of_day
 
+MARTS = ("ai_audit_capability_anomalies",)
+
 TODAY = date(2026, 11, 5)  # a Thursday
 YESTERDAY = TODAY - timedelta(days=1)
 

@@ -9,6 +9,8 @@ import pytest
 from audit_assets.warehouse.duckdb.maintenance import DuckDBMaintenance
 from audit_assets_tests.models.conftest import Models, Row, rows_of_day
 
+MARTS = ("ai_audit_capabilities",)
+
 ENTRIES = "select capability, registered_at, registered_silently from ai_audit_capabilities order by capability"
 
 

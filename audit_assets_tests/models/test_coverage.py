@@ -7,6 +7,7 @@ import pytest
 
 from audit_assets_tests.models.conftest import Models, Row, rows_of_day
 
+MARTS = ("ai_audit_workspace_coverage",)
 pytestmark = pytest.mark.requirement("R24")
 
 COVERAGE = "select date, active_workspace_count, covered_workspace_count, is_estimated from ai_audit_workspace_coverage"

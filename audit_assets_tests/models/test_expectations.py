@@ -11,6 +11,8 @@ import pytest
 
 from audit_assets_tests.models.conftest import Models, Row
 
+MARTS = ("ai_audit_capability_grid", "ai_audit_total_grid")
+
 # The plain SQL with which the detector's features were developed; the model is faster and reads fewer rows.
 FEATURES = Path(__file__).with_name("features.sql")
 ZONE = ZoneInfo("America/Los_Angeles")

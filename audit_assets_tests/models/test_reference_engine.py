@@ -105,7 +105,7 @@ def test_days_built_again_are_the_same_rows_on_googles_engine_and_on_duckdb(mont
 @pytest.mark.timeout(900)  # takes a minute on an idle machine
 def test_days_of_steps_are_the_same_rows_on_googles_engine_and_on_duckdb(project: Project, models: Models):
     both = BothEngines(project, models, lambda name: name.startswith(("stg_", "int_")) or name in BY_STEP)
-    models.load(list(rows_of_steps("2026-10-31", 40)))
+    models.load(list(rows_of_steps("2026-10-31", 12)))
     both.refresh()
     both.assert_alike()
     change_two_days(models)

@@ -35,7 +35,7 @@ from tools.emulator.running import Emulator
 
 pytestmark = [pytest.mark.requirement("R20", "R21", "R22", "R23", "R28", "R30", "R50"), pytest.mark.timeout(1200)]
 
-DAYS, ROWS_A_DAY, SEED = 60, 150, 5
+DAYS, ROWS_A_DAY, SEED = 32, 150, 5
 TODAY = NOW.date()
 EMPTIED, REPAIRED = TODAY - timedelta(days=20), TODAY - timedelta(days=12)
 
@@ -101,7 +101,7 @@ class Both:
 
 @pytest.fixture(scope="module")
 def both(postgres: str, emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    """Sixty days with unusual values in both engines; then late rows, an emptied day, changed rows, and a repair."""
+    """A month with unusual values in both engines; then late rows, an emptied day, changed rows, and a repair."""
     folder = tmp_path_factory.mktemp("engines")
     from audit_assets_tests.environments import bare_home
 

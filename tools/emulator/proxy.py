@@ -49,9 +49,11 @@ class Proxy:
 def proxy_to(endpoint: str) -> Generator[Proxy]:
     """Runs a proxy on a free port of 127.0.0.1 while the block runs."""
     proxy = Proxy()
+    client = httpx.Client(base_url=endpoint, timeout=60, trust_env=False)  # one: creating a client takes 50 ms
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # headers and content in one packet: a second one would wait for the client's delayed ACK, 40 ms
 
         def log_message(self, format: str, *args: Any) -> None: ...
 
@@ -62,7 +64,7 @@ def proxy_to(endpoint: str) -> Generator[Proxy]:
                 self.answer(fault.status, _refusal(fault), {"Content-Type": "application/json"})
                 return
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
-            answer = httpx.request(self.command, endpoint + self.path, content=body, headers=headers, timeout=60)
+            answer = client.request(self.command, self.path, content=body, headers=headers)
             proxy.passed.append((self.command, self.path))
             if fault is not None:
                 self.close_connection = True
@@ -93,6 +95,7 @@ def proxy_to(endpoint: str) -> Generator[Proxy]:
     finally:
         server.shutdown()
         server.server_close()
+        client.close()
 
 
 _HOP = {"host", "content-length", "connection", "transfer-encoding", "content-encoding", "accept-encoding"}

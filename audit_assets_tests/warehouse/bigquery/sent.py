@@ -24,12 +24,17 @@ def analyzed(sql: str) -> None:
 
 
 def _normalized(sql: str) -> str:
-    """The statement without times, staging table names and ids, so that similar statements are checked once."""
+    """The statement without times, days, numbers, staging table names and ids, so that statements of one form are
+    checked once."""
     sql = re.sub(r"`analytics`\.", "", sql).replace("`", "")
     sql = re.sub(r"\bstaging_workspaces_\w+", "staging_workspaces", sql)
     sql = re.sub(r"\bstaging_(ai_audit_\w+?)_\d{15,}", r"staging_\1", sql)
     sql = re.sub(r"\bstaging_[0-9a-f]{32}\b", "staging_rows", sql)
-    return re.sub(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", "an-id", re.sub(r"\d{2}:\d{2}:\d{2}\.\d+", "00:00:00.0", sql))
+    sql = re.sub(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", "an-id", sql)
+    sql = re.sub(r"'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\+00'", "'2026-02-18 00:00:00+00'", sql)
+    sql = re.sub(r"'\d{4}-\d\d-\d\d'", "'2026-02-18'", sql)
+    sql = re.sub(r"(?<=[ (])\d+(?=[ ,)])", "1", sql)
+    return re.sub(r"(struct\([^()]*\))(, \1)+", r"\1", sql)
 
 
 @cache
