@@ -39,10 +39,10 @@ dev: $(STAMP) ## serve Dagster on the existing data
 	@$(BIN)/audit dev
 
 test: $(STAMP) ## run all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 clocks: $(STAMP) ## run all tests under faked clocks: Sunday, Monday, midnight, summer time, 29 February (CLOCK=monday for one, ARGS=... for pytest)
-	@$(BIN)/python tools/suite_under_clock.py $(addprefix --clock ,$(CLOCK)) $(or $(ARGS),-n 2 --dist loadfile)
+	@$(BIN)/python tools/suite_under_clock.py $(addprefix --clock ,$(CLOCK)) $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder)
 
 check: $(STAMP) ## check formatting, linters, types, layers, rules, definitions, BigQuery SQL
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .

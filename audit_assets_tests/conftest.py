@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -16,6 +17,8 @@ from tools.emulator.running import Emulator, EmulatorError, installed_python, ru
 from tools.leftover_processes import start_watcher, stop_watcher
 
 _TEMPLATE = "empty_source"
+# The folders with the longest files, which run first, so that no worker ends minutes after the others.
+_FIRST = ("scenarios", "models", "warehouse", "defs", "alerting", "dashboards")
 _numbers = count(1)
 
 
@@ -25,6 +28,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         watcher = start_watcher()
         config.add_cleanup(lambda: stop_watcher(watcher))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_start_of_folder)
+
+
+def _start_of_folder(item: pytest.Item) -> int:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
 
 
 @pytest.fixture(scope="session")
