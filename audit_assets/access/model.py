@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
+from audit_assets.config.validation import FrozenModel
 from audit_assets.rules.model import Line, Prose
 
 # IAM ignores the case of addresses. In lower case they can be compared as they are.
@@ -32,11 +33,7 @@ Filter = Annotated[Prose, BeforeValidator(lambda given: EVERY_ROW if given is Tr
 PREFIX = "ai_audit_"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Group(_Frozen):
+class Group(FrozenModel):
     """People or accounts with the same access."""
 
     description: Prose = Field(description="who they are")
@@ -45,7 +42,7 @@ class Group(_Frozen):
     )
 
 
-class Groups(_Frozen):
+class Groups(FrozenModel):
     """groups.yaml."""
 
     groups: Mapping[GroupName, Group] = Field(min_length=1, description="readers by name")
@@ -57,7 +54,7 @@ class Groups(_Frozen):
     )
 
 
-class Read(_Frozen):
+class Read(FrozenModel):
     """What a group may read."""
 
     why: Prose = Field(description="why the group reads it")
@@ -66,13 +63,13 @@ class Read(_Frozen):
     views: tuple[Identifier, ...] = Field(default=(), description="views of views.yaml")
 
 
-class Grants(_Frozen):
+class Grants(FrozenModel):
     """grants.yaml."""
 
     reads: Mapping[GroupName, Read] = Field(min_length=1, description="what each group reads, by group")
 
 
-class View(_Frozen):
+class View(FrozenModel):
     """An authorized view: part of one table, for readers who may not read the table."""
 
     description: Prose = Field(description="what a row is")
@@ -82,13 +79,13 @@ class View(_Frozen):
     where: Prose | None = Field(default=None, description="a SQL condition; every row if omitted")
 
 
-class Views(_Frozen):
+class Views(FrozenModel):
     """views.yaml."""
 
     views: Mapping[Identifier, View] = Field(default={}, description="authorized views by name")
 
 
-class RowPolicy(_Frozen):
+class RowPolicy(FrozenModel):
     """The rows that some groups may see. A group in several policies sees the rows of all of them."""
 
     why: Prose = Field(description="why these rows")
@@ -96,26 +93,26 @@ class RowPolicy(_Frozen):
     filter: Filter = Field(description="a SQL condition over one row, without a subquery; true for every row")
 
 
-class Rows(_Frozen):
+class Rows(FrozenModel):
     """The policies of one table."""
 
     policies: Mapping[Identifier, RowPolicy] = Field(min_length=1, description="policies by name")
 
 
-class RowPolicies(_Frozen):
+class RowPolicies(FrozenModel):
     """rows.yaml."""
 
     tables: Mapping[Identifier, Rows] = Field(default={}, description="policies by table")
 
 
-class Masked(_Frozen):
+class Masked(FrozenModel):
     """Groups that see masked values."""
 
     to: tuple[GroupName, ...] = Field(min_length=1, description="groups")
     by: Masking = Field(description="SHA256, ALWAYS_NULL, DEFAULT_MASKING_VALUE or LAST_FOUR_CHARACTERS")
 
 
-class Tag(_Frozen):
+class Tag(FrozenModel):
     """A policy tag: a kind of column, and who sees its values."""
 
     description: Prose = Field(description="what the columns have in common")
@@ -127,14 +124,14 @@ class Tag(_Frozen):
     columns: Mapping[Identifier, tuple[Identifier, ...]] = Field(min_length=1, description="columns by table")
 
 
-class Columns(_Frozen):
+class Columns(FrozenModel):
     """columns.yaml."""
 
     taxonomy: Line = Field(description="the taxonomy's name, unique in the organisation")
     tags: Mapping[Identifier, Tag] = Field(default={}, description="policy tags by name")
 
 
-class Folder(_Frozen):
+class Folder(FrozenModel):
     """A folder of dashboards: a folder in Looker, a collection in Metabase."""
 
     folder: Line = Field(description="its path")
@@ -142,7 +139,7 @@ class Folder(_Frozen):
     view: tuple[GroupName, ...] = Field(min_length=1, description="groups that may view it")
 
 
-class Dashboards(_Frozen):
+class Dashboards(FrozenModel):
     """dashboards.yaml."""
 
     folders: tuple[Folder, ...] = Field(min_length=1, description="folders and who may view them")

@@ -9,13 +9,19 @@ from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from audit_assets.config.yaml_files import Document, DocumentError, FieldPath, read_document
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 M = TypeVar("M", bound=BaseModel)
+
+
+class FrozenModel(BaseModel):
+    """A frozen value. An unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def parse_duration(value: Any) -> timedelta:
@@ -85,7 +91,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def validation_errors(file: str, document: Document, model: type[BaseModel], error: ValidationError) -> list[Problem]:
     """One problem per validation error. A missing field is not reported if a misspelled field is suggested to be it.
 
-    The fix is the field's description in `model`, so each field must have one. A model may name the fields that were
+    The fix is the field's description in `model`, if it has one. A model may name the fields that were
     renamed, in a class variable `former_names`: old name to new name.
     """
     problems: list[Problem] = []
@@ -120,7 +126,7 @@ def _in_words(model: type[BaseModel], field_path: FieldPath, detail: Mapping[str
             return detail["msg"].removeprefix("Value error, ")
         case _:
             *_, wanted = "", *_descriptions(model, field_path)
-            return f"{_shortened(given)} is not valid ({detail['msg']}): {wanted}"
+            return f"{_shortened(given)} is not valid ({detail['msg']})" + (f": {wanted}" if wanted else "")
 
 
 def _model_beside(model: type[BaseModel], field_path: FieldPath) -> type[BaseModel]:

@@ -6,10 +6,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from audit_assets.config.validation import Duration, Timezone, did_you_mean
-from audit_assets.config.yaml_files import DocumentError, read_document
+from audit_assets.config.validation import Duration, FrozenModel, InvalidFileError, Timezone, parse_model
 from audit_assets.warehouse.bigquery.client import BigQueryOptions
 
 # A quoted part, in which "" is a quote; or characters other than dots, in which \. is a dot and \\ a backslash.
@@ -107,7 +106,7 @@ def _compared(word: Any) -> str:
 Words = tuple[Annotated[str, BeforeValidator(_compared)], ...]
 
 
-class Statuses(BaseModel):
+class Statuses(FrozenModel):
     """The words of each class, compared without case, spaces, `_` and `-`.
 
     `4xx` stands for the HTTP codes 400 to 499; a code that is listed itself takes precedence. A word in no list has the
@@ -115,7 +114,7 @@ class Statuses(BaseModel):
     without those that another class lists.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(validate_default=True)
 
     success: Words = Field(default=_DEFAULTS["success"])
     error: Words = Field(default=_DEFAULTS["error"])
@@ -160,11 +159,7 @@ class PolicyError(Exception):
     """An invalid sync policy. The message names the file, the field and the fix."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Columns(_Frozen):
+class Columns(FrozenModel):
     """The customer's column names. The first column of `status` that exists takes precedence over the JSON."""
 
     id: str = "id"
@@ -177,7 +172,7 @@ class Columns(_Frozen):
     status: tuple[str, ...] = ("status", "response_status")
 
 
-class RequestKeys(_Frozen):
+class RequestKeys(FrozenModel):
     prompt: Key = "prompt"
     messages: Key = "messages"
     source_documents: Key = "sourceDocuments"
@@ -185,7 +180,7 @@ class RequestKeys(_Frozen):
     drill_id: Key = "drillId"
 
 
-class ResponseKeys(_Frozen):
+class ResponseKeys(FrozenModel):
     status: Key = "status"
     error: Key = "error"
     duration_ms: Key = "durationMs"
@@ -195,11 +190,11 @@ class ResponseKeys(_Frozen):
     completion_tokens: Key = "completionTokens"
 
 
-class EitherKeys(_Frozen):
+class EitherKeys(FrozenModel):
     prompt_tokens: Key = "promptTokens"
 
 
-class WorkspaceColumns(_Frozen):
+class WorkspaceColumns(FrozenModel):
     id: str = "id"
     name: str = "name"
     team: str = "team"
@@ -207,12 +202,12 @@ class WorkspaceColumns(_Frozen):
     last_accessed_at: str = "last_accessed_at"
 
 
-class WorkspaceNames(_Frozen):
+class WorkspaceNames(FrozenModel):
     table: TableName = "workflows"
     columns: WorkspaceColumns = WorkspaceColumns()
 
 
-class SourceNames(_Frozen):
+class SourceNames(FrozenModel):
     """The source's names, and how long a sync waits for it."""
 
     statement_timeout: Duration = timedelta(minutes=10)
@@ -229,12 +224,12 @@ class SourceNames(_Frozen):
     retention: Duration | None = None  # how long the source keeps its rows; None: forever
 
 
-class Cadence(_Frozen):
+class Cadence(FrozenModel):
     poll: Duration = timedelta(seconds=50)
     heartbeat: Duration = timedelta(minutes=2)
 
 
-class Repair(_Frozen):
+class Repair(FrozenModel):
     minimum_lookback: Duration = timedelta(hours=24)
     horizon: Duration = timedelta(days=35)
     compare: Literal["values", "counts"] = "values"
@@ -242,7 +237,7 @@ class Repair(_Frozen):
     hour: int = Field(default=2, ge=0, le=23)
 
 
-class Removal(_Frozen):
+class Removal(FrozenModel):
     """The limits beyond which the removal of rows that are missing at the source is held. `max_share` applies to the
     rows of one UTC day, `max_rows` to one sync; up to `min_rows` per sync are removed unless nothing is left."""
 
@@ -251,7 +246,7 @@ class Removal(_Frozen):
     min_rows: int = Field(default=10, ge=0)
 
 
-class Upkeep(_Frozen):
+class Upkeep(FrozenModel):
     keep_micro_batches: Duration = timedelta(hours=6)
     keep_sync_rows: Duration = timedelta(days=30)
 
@@ -264,7 +259,7 @@ class BigQuery(BigQueryOptions):
     every: Duration = timedelta(minutes=2)
 
 
-class SyncPolicy(_Frozen):
+class SyncPolicy(FrozenModel):
     """When and how much to read, what to reject, and the source's names."""
 
     first_day: date = date(2023, 1, 1)
@@ -284,30 +279,12 @@ class SyncPolicy(_Frozen):
 def read_policy(path: Path) -> SyncPolicy:
     """The policy in `path`. Raises PolicyError naming file, line, field and fix."""
     try:
-        document = read_document(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError:
         raise PolicyError(f"{path}: no such file; set AI_AUDIT_SYNC_POLICY to the sync policy's path") from None
     except OSError as error:
         raise PolicyError(f"{path}: cannot be read: {error.strerror}; AI_AUDIT_SYNC_POLICY names the file") from None
-    except DocumentError as error:
-        raise PolicyError(f"{path.name}:{error.line}: {error.field or 'the file'}: {error.message}") from None
     try:
-        return SyncPolicy.model_validate(document.values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = first["loc"]
-        field = ".".join(str(part) for part in place) or "the file"
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            message = f"unknown field{did_you_mean(str(place[-1]), _fields_at(place[:-1]))}"
-        raise PolicyError(f"{path.name}:{document.line(place)}: {field}: {message}") from None
-
-
-def _fields_at(place: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = SyncPolicy
-    for part in place:
-        inner = model.model_fields[str(part)].annotation
-        assert isinstance(inner, type)
-        assert issubclass(inner, BaseModel)  # only models forbid fields
-        model = inner
-    return list(model.model_fields)
+        return parse_model(path.name, content, SyncPolicy)[0]
+    except InvalidFileError as error:
+        raise PolicyError(str(error)) from None

@@ -9,16 +9,14 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationInfo,
     field_validator,
 )
 
-from audit_assets.config.validation import InvalidFileError, Problem, Timezone, dotted, parse_model
+from audit_assets.config.validation import FrozenModel, InvalidFileError, Problem, Timezone, dotted, parse_model
 from audit_assets.config.yaml_files import FieldPath
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -60,18 +58,14 @@ PlainDate = Annotated[date, BeforeValidator(_plain_date)]
 HolidayName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Holiday(_Frozen):
+class Holiday(FrozenModel):
     """A day without business hours."""
 
     date: PlainDate = Field(description="the date it is observed, such as 2026-11-26")
     name: HolidayName = Field(description="the holiday's name, such as Thanksgiving Day")
 
 
-class BusinessCalendar(_Frozen):
+class BusinessCalendar(FrozenModel):
     """Open from `opens` to `closes` (local time of `timezone`, since midnight) on `days` that are not holidays."""
 
     timezone: Timezone = Field(description="the IANA time zone of the hours, such as America/Los_Angeles")

@@ -8,9 +8,7 @@ from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
     StrictFloat,
@@ -19,7 +17,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from audit_assets.config.validation import Duration, Problem
+from audit_assets.config.validation import Duration, FrozenModel, Problem
 from audit_assets.rules.episode import ForClause
 from audit_assets.rules.facts import WindowName
 
@@ -71,11 +69,7 @@ SqlExpression = Annotated[str, BeforeValidator(_number_as_text), StringConstrain
 Steps = Annotated[tuple[int, int], BeforeValidator(parse_steps)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Examples(_Frozen):
+class Examples(FrozenModel):
     """Rows on which the rule must fire and rows on which it must not; omitted columns are null. They run as tests."""
 
     fires: tuple[Mapping[str, FactValue], ...] = Field(min_length=1, description="rows on which the rule fires")
@@ -84,7 +78,7 @@ class Examples(_Frozen):
     )
 
 
-class Figures(_Frozen):
+class Figures(FrozenModel):
     """A condition, and the figures a notification shows when it holds."""
 
     fires_when: SqlExpression = Field(description="true on a row that violates the rule, null if it cannot be judged")
@@ -102,7 +96,7 @@ class Form(Figures):
     examples: Examples = Field(description="rows on which the rule fires and rows on which it does not")
 
 
-class Backtest(_Frozen):
+class Backtest(FrozenModel):
     """How often the rule would have fired. Required for a rule that pages. Paste it from the output of
     `audit rules backtest`."""
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from audit_assets.config.validation import Duration, InvalidFileError, parse_model
+from audit_assets.config.validation import Duration, FrozenModel, InvalidFileError, parse_model
 from audit_assets.rules.model import Line, Name, Rule
 
 Channel = Annotated[str, StringConstraints(pattern=r"^#[a-z0-9][a-z0-9_-]{0,78}$")]
@@ -18,18 +18,14 @@ class RoutingError(Exception):
     """The routing file is invalid. The message names file, line, field and fix."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Service(_Frozen):
+class Service(FrozenModel):
     """A PagerDuty service and its escalation order."""
 
     service: Line = Field(description="the name of the PagerDuty service")
     escalation: tuple[Line, ...] = Field(min_length=1, description="who is paged, in order")
 
 
-class Route(_Frozen):
+class Route(FrozenModel):
     """Where a notification goes: an incident, a channel, a ticket, or several of them."""
 
     description: Line = Field(description="what the route is for, in one line")
@@ -48,7 +44,7 @@ class Route(_Frozen):
     hold_until_drill: bool = Field(default=False, description="whether paging is held until a drill is on record")
 
 
-class Routing(_Frozen):
+class Routing(FrozenModel):
     """All routes by name."""
 
     routes: Mapping[Name, Route] = Field(min_length=1, description="routes by name")

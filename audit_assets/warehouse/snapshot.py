@@ -13,8 +13,9 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
+from audit_assets.config.validation import FrozenModel
 from audit_assets.warehouse.builds import Build, read_builds
 from audit_assets.warehouse.protocol import MaintenanceSession
 from audit_assets.warehouse.schema import SCHEMA
@@ -70,11 +71,7 @@ class SnapshotError(Exception):
     """There is no snapshot to read. The message says how to create one."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SnapshotFile(_Frozen):
+class SnapshotFile(FrozenModel):
     """One immutable file: its path below the snapshot folder, its UTC day (None: the whole table), its rows, and the
     version of the data it was written from."""
 
@@ -84,14 +81,14 @@ class SnapshotFile(_Frozen):
     version: str
 
 
-class ReplacedFile(_Frozen):
+class ReplacedFile(FrozenModel):
     """A file that is no longer in the snapshot, and when it was replaced (UTC)."""
 
     path: str
     at: datetime
 
 
-class Manifest(_Frozen):
+class Manifest(FrozenModel):
     """The files of the snapshot, and those replaced lately; `views` maps the models that are views to their SQL.
 
     Times are UTC. `published_at` is the last publishing, `facts_published_at` the last publishing of all tables.
@@ -106,13 +103,13 @@ class Manifest(_Frozen):
     published_at: datetime
     facts_published_at: datetime | None = None  # missing in manifests of earlier versions
     last_synced_at: datetime | None
-    builds: dict[str, Build] = {}
-    versions: dict[str, int] = {}
+    builds: dict[str, Build] = Field(default_factory=dict)
+    versions: dict[str, int] = Field(default_factory=dict)
     source_max_created_at: datetime | None
     watermark: datetime | None
     columns: dict[str, dict[str, str]]
     files: dict[str, tuple[SnapshotFile, ...]]
-    views: dict[str, str] = {}
+    views: dict[str, str] = Field(default_factory=dict)
     replaced: tuple[ReplacedFile, ...]
 
     def paths(self) -> set[str]:

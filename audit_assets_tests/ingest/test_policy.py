@@ -30,10 +30,10 @@ def test_the_file_that_comes_along_says_what_the_defaults_are():
         ("first_day: soon", "sync.yaml:1: first_day:"),
         ("source:\n  columns:\n    idd: x", "sync.yaml:3: source.columns.idd: unknown field; did you mean id?"),
         ("source:\n  columns:\n    status: state", "sync.yaml:3: source.columns.status:"),
-        ("repair:\n  hour: 25", "sync.yaml:2: repair.hour: Input should be less than or equal to 23"),
-        ("lookback: [", "sync.yaml:1: the file: is not YAML"),
+        ("repair:\n  hour: 25", "sync.yaml:2: repair.hour: 25 is not valid (Input should be less than or equal to 23)"),
+        ("lookback: [", "sync.yaml:1: is not YAML"),
         ("lookback: 1m\nlookback: 2m", "sync.yaml:2: lookback: is defined twice"),
-        ("- 1", "sync.yaml:1: the file: has no fields"),
+        ("- 1", "sync.yaml:1: has no fields"),
     ],
 )
 def test_an_invalid_policy_names_its_line_field_and_fix(tmp_path: Path, content: str, message: str):

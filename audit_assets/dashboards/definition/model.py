@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
+from audit_assets.config.validation import FrozenModel
 from audit_assets.text.formatting import ColumnType, Unit
 
 Show = Literal[
@@ -38,11 +39,7 @@ def tables_in(sql: str) -> tuple[str, ...]:
     return tuple(sorted(set(_TABLE.findall(sql))))
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Column(_Frozen):
+class Column(FrozenModel):
     """A column of a source."""
 
     type: ColumnType = Field(description="date, instant, text, number or flag")
@@ -50,7 +47,7 @@ class Column(_Frozen):
     unit: Unit = Field(default="count", description="the unit of its numbers")
 
 
-class Measure(_Frozen):
+class Measure(FrozenModel):
     """A figure over the rows of a source."""
 
     sql: Text = Field(description="an aggregate that DuckDB and BigQuery understand")
@@ -60,7 +57,7 @@ class Measure(_Frozen):
     description: Text | None = Field(default=None, description="what a reader should know about it")
 
 
-class Source(_Frozen):
+class Source(FrozenModel):
     """The data source of tiles: a table of the warehouse, or a query over several tables."""
 
     title: Text = Field(description="its name in a BI tool")
@@ -94,27 +91,27 @@ class Source(_Frozen):
         return (self.measures.get(name) or self.columns[name]).unit
 
 
-class Metrics(_Frozen):
+class Metrics(FrozenModel):
     """All sources by name."""
 
     sources: Mapping[Name, Source] = Field(min_length=1, description="sources by name")
 
 
-class Target(_Frozen):
+class Target(FrozenModel):
     """The upper limit that a figure should not exceed."""
 
     at_most: float = Field(description="the highest acceptable value")
     label: Text = Field(description="its label on the tile")
 
 
-class Spark(_Frozen):
+class Spark(FrozenModel):
     """A sparkline of a figure over the range, one point per UTC day."""
 
     source: Name = Field(description="a source with a date column")
     measure: Name = Field(description="one of its figures")
 
 
-class Highlight(_Frozen):
+class Highlight(FrozenModel):
     """Which cells of a table are highlighted."""
 
     column: Name = Field(description="one of the tile's columns")
@@ -122,7 +119,7 @@ class Highlight(_Frozen):
     other_than: Text | None = Field(default=None, description="texts other than this are highlighted")
 
 
-class RowLink(_Frozen):
+class RowLink(FrozenModel):
     """A link at the end of each row; {column} is replaced by the row's value, {app}, {runbook} and {draft} by URLs."""
 
     label: Text = Field(description="its text")
@@ -132,7 +129,7 @@ class RowLink(_Frozen):
     )
 
 
-class Tile(_Frozen):
+class Tile(FrozenModel):
     """One tile of a page."""
 
     id: TileId = Field(description="T and two digits")
@@ -161,7 +158,7 @@ class Tile(_Frozen):
     row_links: tuple[RowLink, ...] = Field(default=(), description="links at the end of each row")
 
 
-class Page(_Frozen):
+class Page(FrozenModel):
     """One page."""
 
     page: Name = Field(description="its name in URLs and of its file")
@@ -175,7 +172,7 @@ class Page(_Frozen):
         return (tile for row in self.rows for tile in row)
 
 
-class Definition(_Frozen):
+class Definition(FrozenModel):
     """All sources, and the pages in order."""
 
     metrics: Metrics

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from audit_assets.config.validation import Problem, did_you_mean, dotted
+from audit_assets.config.validation import FrozenModel, Problem, did_you_mean, dotted
 from audit_assets.config.yaml_files import FieldPath
 from audit_assets.dashboards.definition.load import DefinitionError, read_file
 from audit_assets.dashboards.definition.model import Definition, Filter, Name, Text, TileId, tables_in
@@ -24,18 +24,14 @@ _KNOWN = ("in_days", "in_time", "dims", "outer", "from", "to", "start", "end", "
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ReconciliationQuery(_Frozen):
+class ReconciliationQuery(FrozenModel):
     """The rows of a tile, computed from the raw rows."""
 
     note: Text | None = Field(default=None, description="what the query can verify, and what it cannot")
     sql: Text = Field(description="a query with the tile's columns, by name")
 
 
-class MartReconciliation(_Frozen):
+class MartReconciliation(FrozenModel):
     """Numbers of a mart that tiles read, and the same numbers from the raw rows."""
 
     title: Text = Field(description="what is compared")
@@ -44,7 +40,7 @@ class MartReconciliation(_Frozen):
     raw: Text = Field(description="the same on the raw rows")
 
 
-class ReconciliationQueries(_Frozen):
+class ReconciliationQueries(FrozenModel):
     """All reconciliation queries: of tiles by id, of marts by name."""
 
     parts: Mapping[Name, Text] = Field(default={}, description="queries that others include as {part}")

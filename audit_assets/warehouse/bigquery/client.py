@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
+from audit_assets.config.validation import FrozenModel
 from audit_assets.settings import Settings
 from audit_assets.warehouse.protocol import WarehouseError
 
@@ -18,12 +19,10 @@ if TYPE_CHECKING:
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{0,63}$")]
 
 
-class BigQueryOptions(BaseModel):
+class BigQueryOptions(FrozenModel):
     """`labels` of every table and job. `keep_raw` and `keep_staging`: how long raw rows (None: forever) and staging
     tables of killed syncs are kept. `maximum_bytes_billed` per job (None: no limit). `every`: the shortest interval of
     micro-batches, to stay within quotas."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     labels: dict[Label, Label] = Field(default_factory=lambda: {"system": "ai-audit"})
     keep_raw: timedelta | None = None
