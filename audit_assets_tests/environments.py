@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -119,6 +119,11 @@ class Home:
             return connection.execute(query).fetchall()
 
 
+def settings_of(variables: Mapping[str, object]) -> Settings:
+    """The settings of these variables and of the process's environment. Reads no file."""
+    return Settings(_env_file=None, **variables)  # type: ignore[call-arg]
+
+
 def resources_at(now: datetime | None) -> dict[str, Any]:
     """The run config that makes a run take `now` (UTC) as now; None stands for the real clock."""
     return {"clock": {"config": {"fixed_now": now.isoformat() if now else None}}}
@@ -185,7 +190,7 @@ def home(built: Home, postgres: str, tmp_path: Path) -> Iterator[Home]:
 
 
 @contextmanager
-def copy_home(built: Home, postgres_url: str, folder: Path) -> Iterator[Home]:
+def copy_home(built: Home, postgres_url: str, folder: Path) -> Generator[Home]:
     """Yields a copy of a built home and of its source in `folder`. The process's environment points to it."""
     shutil.copytree(built.folder, folder / "home", ignore=shutil.ignore_patterns("*.lock", "*.log"))
     with bare_home(postgres_url, folder, template="built") as own:
@@ -193,7 +198,7 @@ def copy_home(built: Home, postgres_url: str, folder: Path) -> Iterator[Home]:
 
 
 @contextmanager
-def bare_home(postgres_url: str, folder: Path, template: str = "empty_source") -> Iterator[Home]:
+def bare_home(postgres_url: str, folder: Path, template: str = "empty_source") -> Generator[Home]:
     """Yields a home in `folder`, empty if the folder is, over a separate copy of the database `template`. The process's
     environment points to it."""
     name = f"home_{next(_numbers)}"
@@ -215,7 +220,7 @@ def empty_home(source: str, tmp_path: Path) -> Iterator[Home]:
 
 
 @contextmanager
-def _inside(home: Home) -> Iterator[None]:
+def _inside(home: Home) -> Generator[None]:
     """Sets os.environ to the home's variables while the block runs."""
     with pytest.MonkeyPatch.context() as patch:
         for name in set(os.environ) - set(_others(os.environ)):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from queue import Empty, Queue
 
@@ -73,7 +73,7 @@ class ForkServer:
 
 
 @contextmanager
-def fork_server(function: str, environment: Mapping[str, str] | None = None) -> Iterator[ForkServer]:
+def fork_server(function: str, environment: Mapping[str, str] | None = None) -> Generator[ForkServer]:
     """Yields a server that forks children which run `module:function`. The module is imported once, before the first
     child."""
     process = subprocess.Popen(

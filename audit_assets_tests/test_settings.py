@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from audit_assets.settings import PROJECT_ROOT, Settings, SettingsError, read_settings
+from audit_assets_tests.environments import settings_of
 
 SECRET = "postgresql://reader:open-sesame@db.internal:5432/app"
 
@@ -32,7 +33,7 @@ def test_with_no_environment_everything_is_local_and_embedded():
 def test_the_users_own_home_folder_is_never_used_as_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     for name in ("HOME", "home", "STATE_FILE", "ENVIRONMENT", "RULES_FOLDER", "APP_URL"):
         monkeypatch.setenv(name, str(tmp_path))
-    assert read() == Settings(_env_file=None)  # type: ignore[call-arg]
+    assert read() == settings_of({})
     assert read().home == PROJECT_ROOT / ".audit"
 
 

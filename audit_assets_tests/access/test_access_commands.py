@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.requirement("R60")
 @pytest.fixture
 def plane(monkeypatch: pytest.MonkeyPatch) -> FakeAccessPlane:
     made = FakeAccessPlane(known().tables)
-    monkeypatch.setattr(access, "_plane", lambda _: made)
+    monkeypatch.setattr(access, "_plane", Mock(return_value=made))
     return made
 
 

@@ -1,6 +1,7 @@
 """What GoogleAccessPlane reads from Google's answers and sends back: table grants, column tags, access entries."""
 
-from typing import Any
+from typing import Any, cast
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -65,7 +66,7 @@ def client() -> FakeBigQueryClient:
 
 @pytest.fixture
 def plane(client: FakeBigQueryClient, monkeypatch: pytest.MonkeyPatch) -> GoogleAccessPlane:
-    monkeypatch.setattr(PolicyTags, "resources", lambda *_: {"person": PERSON})
+    monkeypatch.setattr(PolicyTags, "resources", Mock(return_value={"person": PERSON}))
     return GoogleAccessPlane(client, Rest(httpx.Client), "US")  # type: ignore[arg-type]
 
 
@@ -79,7 +80,8 @@ def test_columns_have_the_names_of_our_tags_and_the_resources_of_other_tags(plan
 
 def test_tags_are_set_and_taken_and_the_rest_of_the_schema_stays(plane: GoogleAccessPlane, client: FakeBigQueryClient):
     plane.set_column_tags("audit", "d", "t", {"name": "person", "owner": None})
-    sent = {field.name: field.to_api_repr() for field in client.table.schema}
+    schema = cast("list[bigquery.SchemaField]", client.table.schema)
+    sent: dict[str, Any] = {field.name: field.to_api_repr() for field in schema}
     assert sent["name"]["policyTags"] == {"names": [PERSON]}
     assert sent["owner"]["policyTags"] == {"names": []}
     assert sent["workspace_id"] == FIELDS[0].to_api_repr()

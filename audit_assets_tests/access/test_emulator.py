@@ -24,6 +24,7 @@ from audit_assets.warehouse.bigquery.iam import GoogleAccessPlane, Rest, open_pl
 from audit_assets.warehouse.protocol import WarehouseError
 from audit_assets_tests.access.shipped import altered, known
 from audit_assets_tests.environments import NOW
+from audit_assets_tests.untyped import NO_RETRY
 from tools.emulator.running import Emulator
 
 pytestmark = pytest.mark.requirement("R60")
@@ -89,7 +90,7 @@ def policy(tmp_path: Path) -> Policy:
 
 
 def run(client: bigquery.Client, sql: str) -> None:
-    client.query(sql, retry=None, job_retry=None, timeout=30).result(timeout=30, retry=None)
+    client.query(sql, retry=NO_RETRY, job_retry=None, timeout=30).result(timeout=30, retry=None)
 
 
 def planned(policy: Policy, plane: GoogleAccessPlane, emulator: Emulator) -> Plan:

@@ -82,5 +82,7 @@ def test_who_is_in_the_access_list_of_the_folder_reads_what_is_published_later(t
     assert {stat.S_IMODE((published / path).stat().st_mode) for path in paths} == {0o440}
     if os.geteuid() == 0:
         read = ["cat", "manifest.json", *paths]
-        options = {"user": reader, "group": reader, "extra_groups": [], "cwd": published}
-        subprocess.run(read, **options, stdout=subprocess.DEVNULL, check=True, timeout=20)
+        subprocess.run(
+            read, user=reader, group=reader, extra_groups=[], cwd=published, stdout=subprocess.DEVNULL, check=True,
+            timeout=20,
+        )  # fmt: skip

@@ -5,10 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import cast
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 from google.api_core.client_options import ClientOptions
 from google.api_core.exceptions import BadRequest, Conflict, NotFound
@@ -17,6 +17,7 @@ from google.cloud import bigquery
 
 from audit_assets.demo.server_process import free_port
 from audit_assets.settings import PROJECT_ROOT
+from audit_assets_tests.untyped import NO_RETRY, pa, pq
 from tools.emulator.running import Emulator
 
 
@@ -35,13 +36,14 @@ def client(emulator: Emulator) -> Iterator[bigquery.Client]:
 
 
 def run(client: bigquery.Client, sql: str, job_id: str | None = None) -> list[tuple[object, ...]]:
-    job = client.query(sql, job_id=job_id, retry=None, job_retry=None, timeout=30)
-    return [tuple(row) for row in job.result(timeout=30)]
+    job = client.query(sql, job_id=job_id, retry=NO_RETRY, job_retry=None, timeout=30)
+    rows = cast("Iterable[bigquery.Row]", job.result(timeout=30))
+    return [tuple(row.values()) for row in rows]
 
 
 def upload(client: bigquery.Client, job_id: str, rows: int, size: int | None) -> bigquery.LoadJob:
     file = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table({"id": [f"row-{n}" for n in range(rows)]}), file)
+    pq.write_table(pa.table({"id": [f"row-{n}" for n in range(rows)]}), file)
     settings = bigquery.LoadJobConfig(
         source_format="PARQUET",
         write_disposition="WRITE_TRUNCATE",
@@ -63,6 +65,7 @@ def test_a_load_whose_job_id_is_taken_is_a_conflict_and_loads_nothing(client: bi
         upload(client, name, 5, size)
     assert run(client, "select count(*) from staging") == [(3,)]
     first = client.get_job(name)
+    assert isinstance(first, bigquery.LoadJob)
     assert (first.state, first.output_rows, first.labels) == ("DONE", 3, {"system": "ai_audit"})
 
 
@@ -71,7 +74,7 @@ def test_a_query_whose_job_id_is_taken_is_a_conflict_and_runs_once(client: bigqu
     run(client, "create table counted (n int64)")
     run(client, "insert into counted values (1)", job_id="insert-once")
     with pytest.raises(Conflict):
-        client.query("insert into counted values (1)", job_id="insert-once", retry=None, job_retry=None)
+        client.query("insert into counted values (1)", job_id="insert-once", retry=NO_RETRY, job_retry=None)
     assert run(client, "select count(*) from counted") == [(1,)]
 
 
@@ -128,6 +131,7 @@ def test_a_table_that_requires_a_filter_is_not_read_without_one_nor_through_a_vi
     assert run(client, "select n from unbounded.bounded") == [(1,)]
     table = client.get_table("emulated.bounded")
     assert table.require_partition_filter
+    assert table.time_partitioning is not None
     assert table.time_partitioning.field == "created_at"
 
 
@@ -137,14 +141,15 @@ def test_what_is_created_is_of_the_declared_columns(client: bigquery.Client):
         client,
         "create table declared (day date, n float64) as (with one as (select 1 as n) select '2026-11-01', n from one)",
     )
-    assert [(field.name, field.field_type) for field in client.get_table("emulated.declared").schema] == [
+    schema = cast("list[bigquery.SchemaField]", client.get_table("emulated.declared").schema)
+    assert [(field.name, field.field_type) for field in schema] == [
         ("day", "DATE"),
         ("n", "FLOAT"),
     ]
 
 
 @pytest.mark.requirement("R27")
-def test_the_launcher_prints_what_to_export_and_ends_with_a_signal(emulator: Emulator, tmp_path):
+def test_the_launcher_prints_what_to_export_and_ends_with_a_signal(emulator: Emulator, tmp_path: Path):
     environment = {**os.environ, "AI_AUDIT_HOME": str(tmp_path)}
     port = free_port()
     command = [sys.executable, "-m", "tools.emulator", "--port", str(port), "--project", "another"]

@@ -202,7 +202,8 @@ def test_files_of_a_killed_publishing_are_deleted_after_ten_minutes(publisher: P
     )
     for path, minutes in ((fresh, 9), (old, 11)):
         path.write_bytes(b"half")
-        utime(path, ((NOW - timedelta(minutes=minutes)).timestamp(),) * 2)
+        at = (NOW - timedelta(minutes=minutes)).timestamp()
+        utime(path, (at, at))
     assert delete_orphans(publisher.folder, NOW) == 1
     assert set(publisher.folder.rglob("*.parquet")) == known | {fresh}
 

@@ -13,6 +13,7 @@ from audit_assets.warehouse.bigquery.client import BigQueryOptions
 from audit_assets.warehouse.bigquery.jobs import Jobs
 from audit_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
+from audit_assets_tests.environments import settings_of
 from audit_assets_tests.ingest.both_sides import warehouse_in
 from audit_assets_tests.warehouse.bigquery.sent import analyzed
 from tools.emulator.running import Emulator
@@ -23,7 +24,8 @@ _numbers = count(1)
 @pytest.fixture(autouse=True)
 def _read_by_googles_analyzer(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
     """Checks every statement of these tests with Google's analyzer."""
-    asked, script = Jobs._query, Jobs.script
+    asked = Jobs._query  # pyright: ignore[reportPrivateUsage] - what both kinds of query share
+    script = Jobs.script
 
     def asked_and_read(jobs: Jobs, sql: str, *more: Any) -> Any:
         analyzed(sql)
@@ -39,14 +41,15 @@ def _read_by_googles_analyzer(monkeypatch: pytest.MonkeyPatch) -> None:  # pyrig
 
 def settings_for(emulator: Emulator, home: Path, **more: object) -> Settings:
     """Settings for an empty project of the emulator."""
-    values = {
-        "AI_AUDIT_HOME": home,
-        "AI_AUDIT_WAREHOUSE_DESTINATION": "bigquery",
-        "AI_AUDIT_BIGQUERY_ENDPOINT": emulator.endpoint,
-        "AI_AUDIT_BIGQUERY_PROJECT": f"test-project-{next(_numbers)}",
-        **more,
-    }
-    return Settings(_env_file=None, **values)  # type: ignore[call-arg]
+    return settings_of(
+        {
+            "AI_AUDIT_HOME": home,
+            "AI_AUDIT_WAREHOUSE_DESTINATION": "bigquery",
+            "AI_AUDIT_BIGQUERY_ENDPOINT": emulator.endpoint,
+            "AI_AUDIT_BIGQUERY_PROJECT": f"test-project-{next(_numbers)}",
+            **more,
+        }
+    )
 
 
 @pytest.fixture
