@@ -71,7 +71,7 @@ class Book:
     rules: RuleSet = RULES
     runs: int = 0
     deployment: str = "test"
-    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
 
     def record(
         self, *results: RuleOutcome, now: datetime = NOON, as_of: datetime | None = None, version: int | None = None

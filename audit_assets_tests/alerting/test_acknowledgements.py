@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from pydantic import SecretStr
@@ -268,7 +269,7 @@ def test_two_concurrent_polls_record_it_once(harness: Harness, monkeypatch: pyte
     """Both processes had the same list of queries, and both had their response before either recorded it."""
     harness.opened()
     harness.acknowledge()
-    monkeypatch.setattr("audit_assets.alerting.delivery.acknowledgements._claim", lambda *_: True)
+    monkeypatch.setattr("audit_assets.alerting.delivery.acknowledgements._claim", Mock(return_value=True))
     asks, others = PagerDutyIncidents.acknowledgement, list[AckPollResult]()
 
     def while_another_reads(incidents: PagerDutyIncidents, key: str) -> Any:

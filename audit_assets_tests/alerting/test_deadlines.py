@@ -2,17 +2,18 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event, Thread
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from pydantic import SecretStr
 from rich.console import Console
 
-from audit_assets.alerting.channels import http_client
 from audit_assets.alerting.channels.http_client import (
     LARGEST_RESPONSE,
     Body,
@@ -22,6 +23,7 @@ from audit_assets.alerting.channels.http_client import (
     http_get,
     http_post,
 )
+from audit_assets.alerting.channels.pagerduty import PagerDutyClient
 from audit_assets.alerting.channels.senders import build_senders
 from audit_assets.alerting.channels.slack import SlackClient
 from audit_assets.alerting.delivery import outbox, silences
@@ -102,7 +104,12 @@ def test_a_tls_handshake_that_never_ends_has_sent_nothing(stalling: Staller):
 
 def test_an_endless_dns_lookup_has_sent_nothing(monkeypatch: pytest.MonkeyPatch):
     over = Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(20) and [])
+
+    def endless(*_: object, **__: object) -> list[object]:
+        over.wait(20)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", endless)
     outcome, seconds = timed(lambda: http_post("http://slow.example/", BODY, {}, timeout=0.3))
     over.set()
     assert outcome == Outcome("retry", "no connection to slow.example within 0.3 s")
@@ -156,11 +163,13 @@ def test_all_requests_of_one_attempt_share_its_time(fakes: FakeProviders):
 
 def test_the_wait_until_a_date_is_measured_by_the_clock_that_wrote_it(fakes: FakeProviders):
     headers = {"Retry-After": "Tue, 01 Jan 2030 00:01:00 GMT", "Date": "Tue, 01 Jan 2030 00:00:00 GMT"}
-    wait = HttpResponse(429, "", headers["Retry-After"], http_client._clock(headers["Date"])).wait
-    assert wait == timedelta(seconds=60)
+    fakes.next_replies[POST].append(Reply(429, "", headers))
+    answer = http_post(f"{fakes.slack_url}chat.postMessage", BODY, {}, timeout=5)
+    assert isinstance(answer, HttpResponse)
+    assert answer.wait == timedelta(seconds=60)
 
 
-def test_a_slow_target_starves_no_other(sqlite_book: Book, fakes: FakeProviders, pagerduty):
+def test_a_slow_target_starves_no_other(sqlite_book: Book, fakes: FakeProviders, pagerduty: PagerDutyClient):
     """Slack uses up the time of each attempt. Pages to PagerDuty do not wait for it, though they were queued later."""
     sqlite_book.record(rule_result(*(episode(f"capability-{number}") for number in range(4))))
     fakes.drip = {"slack": 0.05}
@@ -175,13 +184,13 @@ def test_a_slow_target_starves_no_other(sqlite_book: Book, fakes: FakeProviders,
 
 
 def test_a_deliverer_that_was_suspended_after_its_claim_sends_nothing(
-    sqlite_book: Book, fakes: FakeProviders, pagerduty, monkeypatch: pytest.MonkeyPatch
+    sqlite_book: Book, fakes: FakeProviders, pagerduty: PagerDutyClient, monkeypatch: pytest.MonkeyPatch
 ):
     """Another deliverer may have claimed the row and looked for its message by then."""
     sqlite_book.record(rule_result(episode("a")))
     suppression_reason = silences.suppression_reason
 
-    def suspended(*arguments):
+    def suspended(*arguments: Any) -> Any:
         time.sleep(1.2)
         return suppression_reason(*arguments)
 
@@ -199,12 +208,12 @@ def test_a_request_that_was_suspended_before_it_was_sent_is_not_sent(
 ):
     called = _RequestTrace.__call__
 
-    def suspended(trace: _RequestTrace, event: str, info) -> None:
+    def suspended(trace: _RequestTrace, event: str, info: Mapping[str, Any]) -> None:
         if event.endswith("send_request_headers.started"):
             time.sleep(0.6)
         called(trace, event, info)
 
-    monkeypatch.setattr(_RequestTrace, "expire", lambda _: False)  # the caller is suspended too
+    monkeypatch.setattr(_RequestTrace, "expire", Mock(return_value=False))  # the caller is suspended too
     monkeypatch.setattr(_RequestTrace, "__call__", suspended)
     http_post(f"{fakes.events_url}/v2/enqueue", Body(b"{}", "application/json"), {}, timeout=0.3)
     time.sleep(0.6)

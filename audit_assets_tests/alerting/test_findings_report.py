@@ -1,9 +1,12 @@
 """Findings on a terminal, in a log, and with misleading names."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,10 +23,10 @@ LINKS = Links("https://bi.example/", "https://docs.example")
 RULES = literal_rules()
 
 
-def report(facts: dict[str, object], rules: RuleSet = RULES, width: int = 80, **console: object) -> str:
+def report(facts: Mapping[str, pl.DataFrame], rules: RuleSet = RULES, width: int = 80, **console: Any) -> str:
     out = io.StringIO()
-    verdicts = judge_all(rules, {**EMPTY, **facts}, NOW)  # type: ignore[dict-item]
-    print_findings(Console(file=out, width=width, **console), verdicts, rules, LINKS, NOW)  # type: ignore[arg-type]
+    verdicts = judge_all(rules, {**EMPTY, **facts}, NOW)
+    print_findings(Console(file=out, width=width, **console), verdicts, rules, LINKS, NOW)
     return out.getvalue()
 
 
@@ -31,7 +34,7 @@ EMPTY = {"ai_audit_capability_anomalies": days(), "ai_audit_capability_grid": st
 SPIKE = {"capability": "code_review", "interaction_count": 3510, "median_14d": 140}
 
 
-def spikes(*rows: dict[str, object]) -> dict[str, object]:
+def spikes(*rows: Mapping[str, Any]) -> dict[str, pl.DataFrame]:
     return {"ai_audit_capability_anomalies": days(*rows)}
 
 
@@ -114,7 +117,7 @@ def test_an_ascii_log_loses_no_message():
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding="ascii")
     facts = {**EMPTY, **spikes({**SPIKE, "capability": "prüfung"})}
-    verdicts = judge_all(RULES, facts, NOW)  # type: ignore[arg-type]
+    verdicts = judge_all(RULES, facts, NOW)
     print_findings(Console(file=out, width=80), verdicts, RULES, LINKS, NOW)
     assert raw.getvalue().startswith(b"| AI Copilot Audit Spike  ERROR\n| pr\\xfcfung: 3,510")
 

@@ -9,6 +9,9 @@ import pytest
 
 from audit_assets.alerting.channels.slack_message import message
 from audit_assets.alerting.notify.context import look_alikes
+from audit_assets.alerting.notify.enqueue import (
+    _mark_in_summary as mark_in_summary,  # pyright: ignore[reportPrivateUsage] - called with more keys than it is worth to record
+)
 from audit_assets.rules.facts import add_new_capabilities
 from audit_assets_tests.alerting.ledger_factories import NOON, Book, episode, rule_result
 from audit_assets_tests.alerting.notification_factories import named, notification
@@ -73,15 +76,13 @@ def test_forty_thousand_episodes_of_one_message_fit_the_statements_of_sqlite(sql
     crowd = [episode(f"one-off {number}") for number in range(3)]
     sqlite_book.record(rule_result(*crowd))
     keys = [row.key for row in sqlite_book.rows("alerts")]
-    from audit_assets.alerting.notify.enqueue import _mark_in_summary
-
     rule = shipped("volume_spike")
     rest = [named(rule, "x", key=key) for key in [*keys, *(f"k{n}" for n in range(40_000))]]
     with sqlite_book.ledger.transaction() as connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)  # SQLite's own; Debian allows more
-        _mark_in_summary(connection, rest)
+        mark_in_summary(connection, rest)
     assert all(row.in_summary for row in sqlite_book.rows("alerts"))
 
 

@@ -1,6 +1,7 @@
 """A message whose response was lost is looked for before it is sent again, whatever happened to its row meanwhile and
 whatever time our clock or Slack's clock shows."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -74,7 +75,7 @@ def no_history(harness: DeliveryHarness) -> None:
 @pytest.mark.parametrize("path", [parked, given_up, refused, to_the_console, no_history])
 @pytest.mark.parametrize("by_hand", [True, False])
 def test_a_message_whose_answer_was_lost_is_sent_once_whatever_became_of_its_row(
-    harness: DeliveryHarness, path, by_hand: bool
+    harness: DeliveryHarness, path: Callable[[DeliveryHarness], None], by_hand: bool
 ):
     lose_response(harness)
     path(harness)
@@ -97,7 +98,9 @@ def test_a_lost_answer_is_one_message_however_far_slacks_clock_is_from_ours(harn
 
 
 @pytest.mark.parametrize("missing", [set[str](), {"private_channel"}])
-def test_the_first_message_of_a_channel_is_found_by_the_name_of_the_channel(harness: DeliveryHarness, missing):
+def test_the_first_message_of_a_channel_is_found_by_the_name_of_the_channel(
+    harness: DeliveryHarness, missing: set[str]
+):
     """The channel's id is not known from an earlier message, and Slack reads a history by id only."""
     harness.fakes.slack.missing_list_scopes = missing
     harness.opened()

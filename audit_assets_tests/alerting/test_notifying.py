@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from audit_assets.alerting.channels.pagerduty import PagerDutyClient
 from audit_assets.alerting.channels.slack import SlackClient
 from audit_assets_tests.alerting.ledger_factories import NOON, QUARTER, episode, later, rule_result
 from audit_assets_tests.alerting.test_deliverer import POST, DeliveryHarness, harness
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.requirement("R40", "R41")
 
 UPDATE = "/api/chat.update"
 MINUTE = timedelta(minutes=1)
+Clients = tuple[SlackClient | None, PagerDutyClient | None]
 
 
 def no_message(word: str) -> Reply:
@@ -25,11 +27,8 @@ def no_message(word: str) -> Reply:
 def joined(harness: DeliveryHarness) -> None:
     """`search` fires a quarter of an hour after `chat`, and joins its message."""
     harness.at += QUARTER
-    since = {"since": NOON - QUARTER}
-    harness.book.record(
-        rule_result(episode("chat", at=harness.at, **since), episode("search", at=harness.at), at=harness.at),
-        now=harness.at,
-    )
+    chat = episode("chat", at=harness.at, since=NOON - QUARTER)
+    harness.book.record(rule_result(chat, episode("search", at=harness.at), at=harness.at), now=harness.at)
 
 
 def test_a_second_episode_of_an_hour_notifies_the_channel_and_not_by_an_edit_alone(harness: DeliveryHarness):
@@ -116,16 +115,16 @@ def test_an_episode_that_joins_a_refused_message_gets_its_own(harness: DeliveryH
     assert any("search" in text or "and 1 more" in text for text in texts if "given up" not in text)
 
 
-def without_tokens(harness: DeliveryHarness) -> tuple[SlackClient, object]:
+def without_tokens(harness: DeliveryHarness) -> Clients:
     """Removes the clients; returns them for when the tokens are set."""
     clients = harness.slack, harness.pagerduty
     harness.slack = harness.pagerduty = None
     assert clients[0] is not None
-    return clients  # type: ignore[return-value]
+    return clients
 
 
-def set_tokens(harness: DeliveryHarness, clients: tuple[SlackClient, object]) -> None:
-    harness.slack, harness.pagerduty = clients  # type: ignore[assignment]
+def set_tokens(harness: DeliveryHarness, clients: Clients) -> None:
+    harness.slack, harness.pagerduty = clients
 
 
 def test_console_messages_about_open_episodes_are_sent_once_when_a_token_is_set(harness: DeliveryHarness):

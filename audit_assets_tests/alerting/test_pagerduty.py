@@ -3,7 +3,7 @@
 import dataclasses
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -28,7 +28,7 @@ from tools.fakes.providers import PAGERDUTY_PATH, FakeProviders
 from tools.fakes.reading import read_log
 
 KEY = "ai-audit/local/volume_spike/9f2c/1"
-TRIGGER = {
+TRIGGER: dict[str, Any] = {
     "event_action": "trigger",
     "dedup_key": KEY,
     "payload": {"summary": "chat: 412 calls, 3.1 x the usual", "source": "ai-audit/local", "severity": "error"},
@@ -241,7 +241,7 @@ def test_a_provider_that_is_down_accepted_nothing_and_is_uncertain(fakes: FakePr
 
 
 @contextmanager
-def answering(raw: bytes, tls: ssl.SSLContext | None = None) -> Iterator[int]:
+def answering(raw: bytes, tls: ssl.SSLContext | None = None) -> Generator[int]:
     """The port of a server that accepts one request and replies with `raw`."""
 
     def answer_once() -> None:
@@ -299,10 +299,11 @@ def test_the_key_of_the_client_replaces_a_key_in_the_event(fakes: FakeProviders,
         pagerduty.timeout = 1  # type: ignore[misc]
 
 
-def test_the_log_shows_what_the_fakes_received_without_the_key(fakes: FakeProviders, pagerduty: PagerDutyClient):
+def test_the_log_shows_what_the_fakes_received_without_the_key(
+    fakes: FakeProviders, pagerduty: PagerDutyClient, tmp_path: Path
+):
     for event in (TRIGGER, trigger(severity="fatal"), RESOLVE):
         pagerduty.send(event)
-    log = fakes._log
-    assert log is not None
+    log = tmp_path / "requests.jsonl"
     assert read_log(log) == fakes.received()
     assert ROUTING_KEY not in log.read_text()

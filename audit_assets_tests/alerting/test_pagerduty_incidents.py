@@ -13,7 +13,7 @@ from audit_assets.alerting.channels.pagerduty import (
     incidents_client,
 )
 from audit_assets.alerting.delivery.outcome import Outcome
-from audit_assets.settings import Settings
+from audit_assets.settings import read_settings
 from audit_assets_tests.alerting.conftest import API_TOKEN
 from tools.fakes.answering import DROPPED, Reply
 from tools.fakes.providers import INCIDENTS_PATH, FakeProviders
@@ -82,24 +82,24 @@ def test_a_name_is_escaped_and_stored(fakes: FakeProviders, incidents: PagerDuty
     assert len(acknowledged.by) < 120
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        "<html>please log in</html>",
-        "",
-        [],
-        {"incidents": None},
-        {"incidents": {}},
-        {"incidents": [3]},
-        {"incidents": [{}]},
-        {"incidents": [{"acknowledgements": None}]},
-        listed("Ada"),
-        listed({"acknowledger": {"summary": "Ada"}}),
-        listed({"at": "yesterday", "acknowledger": {"summary": "Ada"}}),
-        listed({"at": 1764000000, "acknowledger": {"summary": "Ada"}}),
-        listed({"at": "2026-11-24T12:03:00", "acknowledger": {"summary": "Ada"}}),
-    ],
-)
+NO_ANSWERS: list[Any] = [
+    "<html>please log in</html>",
+    "",
+    [],
+    {"incidents": None},
+    {"incidents": {}},
+    {"incidents": [3]},
+    {"incidents": [{}]},
+    {"incidents": [{"acknowledgements": None}]},
+    listed("Ada"),
+    listed({"acknowledger": {"summary": "Ada"}}),
+    listed({"at": "yesterday", "acknowledger": {"summary": "Ada"}}),
+    listed({"at": 1764000000, "acknowledger": {"summary": "Ada"}}),
+    listed({"at": "2026-11-24T12:03:00", "acknowledger": {"summary": "Ada"}}),
+]
+
+
+@pytest.mark.parametrize("body", NO_ANSWERS)
 def test_an_answer_of_another_form_is_no_answer(fakes: FakeProviders, incidents: PagerDutyIncidents, body: Any):
     assert answered(fakes, incidents, 200, body).kind == "retry"
 
@@ -160,11 +160,11 @@ def test_a_token_that_pagerduty_repeats_is_redacted(fakes: FakeProviders, incide
 
 def test_without_a_token_or_with_sending_disabled_nothing_is_polled(monkeypatch: pytest.MonkeyPatch):
     settings = {"PAGERDUTY_API_TOKEN": "open-sesame", "PAGERDUTY_API_URL": "https://api.eu.pagerduty.com"}
-    assert incidents_client(Settings()) is None  # pyright: ignore[reportCallIssue]
+    assert incidents_client(read_settings(env_file=None)) is None
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    made = incidents_client(Settings())  # pyright: ignore[reportCallIssue]
+    made = incidents_client(read_settings(env_file=None))
     assert made is not None
     assert (made.api_url, made.token.get_secret_value()) == ("https://api.eu.pagerduty.com", "open-sesame")
     monkeypatch.setenv("AI_AUDIT_SEND", "0")
-    assert incidents_client(Settings()) is None  # pyright: ignore[reportCallIssue]
+    assert incidents_client(read_settings(env_file=None)) is None

@@ -1,6 +1,7 @@
 """Tests of the Slack client: the outcome of each error and each failure; no message is posted twice."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -295,7 +296,7 @@ def test_a_message_on_a_later_page_is_found(fakes: FakeProviders, slack: SlackCl
 
 
 def test_an_endless_history_is_not_read_forever(fakes: FakeProviders, slack: SlackClient):
-    page = {"ok": True, "messages": [], "response_metadata": {"next_cursor": "again"}}
+    page: dict[str, Any] = {"ok": True, "messages": [], "response_metadata": {"next_cursor": "again"}}
     fakes.next_replies[HISTORY].extend(Reply(200, page) for _ in range(50))
     assert slack.find(CHANNEL, "delivery-1") == Outcome("refused", "history_too_long")
     assert len(fakes.bodies) == 20
@@ -395,7 +396,7 @@ def test_the_token_is_in_no_repr_and_in_no_outcome_even_where_the_server_repeats
 
 
 def test_a_netrc_of_the_machine_does_not_put_its_password_in_the_tokens_place(
-    fakes: FakeProviders, slack: SlackClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    fakes: FakeProviders, slack: SlackClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password else\n")
@@ -403,13 +404,14 @@ def test_a_netrc_of_the_machine_does_not_put_its_password_in_the_tokens_place(
     assert slack.post("#alerts", MESSAGE, "delivery-1").kind == "sent"
 
 
-def test_the_log_shows_what_the_fakes_received_without_the_token(fakes: FakeProviders, slack: SlackClient):
+def test_the_log_shows_what_the_fakes_received_without_the_token(
+    fakes: FakeProviders, slack: SlackClient, tmp_path: Path
+):
     reference = slack.post("#alerts", MESSAGE, "delivery-1").reference or ""
     slack.edit(reference, {"text": "grown"})
     slack.post("#alerts", {"text": "closed"}, "delivery-2", thread_ts=reference.partition(":")[2])
     slack.post("#alerts", {"text": ""}, "delivery-3")
-    log = fakes._log
-    assert log is not None
+    log = tmp_path / "requests.jsonl"
     reading = read_log(log)
     assert reading == fakes.received()
     assert (len(reading.posts), reading.edits, len(reading.replies), reading.delivered_twice) == (1, 1, 1, [])

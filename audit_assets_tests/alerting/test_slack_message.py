@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -51,12 +51,13 @@ def texts(payload: dict[str, Any]) -> list[str]:
 
     def look(part: Any) -> None:
         if isinstance(part, dict):
-            if part.get("type") in ("mrkdwn", "plain_text"):
-                found.append(part["text"])
+            fields = cast("dict[str, Any]", part)
+            if fields.get("type") in ("mrkdwn", "plain_text"):
+                found.append(fields["text"])
             else:
-                look(list(part.values()))
+                look(list(fields.values()))
         elif isinstance(part, list):
-            for each in part:
+            for each in cast("list[Any]", part):
                 look(each)
 
     look(payload.get("attachments", []))

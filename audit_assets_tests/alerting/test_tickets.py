@@ -20,6 +20,7 @@ from audit_assets.rules.routing import Routing
 from audit_assets.settings import Settings
 from audit_assets_tests.alerting.conftest import CHANNELS, TOKEN
 from audit_assets_tests.alerting.ledger_factories import NOON, OPS, QUARTER, Book, episode, later, rule_result
+from audit_assets_tests.environments import settings_of
 from tools.fakes.answering import Faults, Reply
 from tools.fakes.jira import CLOUD_SEARCH, ISSUES, SEARCH, FakeJira
 from tools.fakes.providers import HOOKS, JIRA, FakeProviders
@@ -80,7 +81,7 @@ def settings_over(fakes: FakeProviders, **more: Any) -> Settings:
         "AI_AUDIT_TICKET_WEBHOOK_TOKEN": HOOK_TOKEN,
         "AI_AUDIT_SEND": "1",
     }
-    return Settings(_env_file=None, **{**given, **more})  # type: ignore[call-arg]
+    return settings_of({**given, **more})
 
 
 @pytest.fixture(params=["cloud", "data center"])

@@ -18,7 +18,7 @@ BURST = (DAYS_OF_COUNTS - 1) * 96 + 48
 @pytest.fixture(scope="module")
 def counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A series with identical days, except for two hours of the last day with nine times the calls."""
-    rows = []
+    rows: list[tuple[str, int, int]] = []
     for number in range(DAYS_OF_COUNTS * 96):
         usual = 200 + round(80 * math.sin(number % 96 / 96 * math.tau)) + number * 7919 % 13
         rows.append(("chat", number, usual * 9 if BURST <= number < BURST + 8 else usual))
@@ -28,7 +28,9 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.requirement("R37")
-def test_the_rule_files_are_listed_and_checked(audit: Audit, built_home: Home, tmp_path: Path, monkeypatch):
+def test_the_rule_files_are_listed_and_checked(
+    audit: Audit, built_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     listed = audit("rules", "list", "--json").figures["rules"]
     assert {line["id"] for line in listed} >= {"volume_spike", "error_surge"}
     checked = audit("rules", "check", "--json")

@@ -28,20 +28,21 @@ def _problems(audit: Audit) -> list[str]:
 
 
 def test_the_watchdog_names_a_service_that_is_not_well_for_minutes(audit: Audit, empty_home: Home):
-    state, began = empty_home.folder / "serving.json", empty_home.now - timedelta(minutes=5)
+    state, now = empty_home.folder / "serving.json", empty_home.clock()()
+    began = now - timedelta(minutes=5)
     hung = ServiceState("code server", pid=2, restarts=3, problem="ping: DEADLINE_EXCEEDED")
     with serving_lock(empty_home.folder, "audit dev"):
         write_states(state, [_healthy("dashboards"), hung], began)
-        write_states(state, [_healthy("dashboards"), hung], empty_home.now)
+        write_states(state, [_healthy("dashboards"), hung], now)
         (line,) = [line for line in _problems(audit) if "start `audit dev`" not in line]
         unhealthy = f"code server of `audit dev` has been unhealthy since {began:%H:%M} UTC"
         assert line == f"{unhealthy}: ping: DEADLINE_EXCEEDED"
 
-        write_states(state, [_healthy("dashboards"), _healthy("code server")], empty_home.now)
+        write_states(state, [_healthy("dashboards"), _healthy("code server")], now)
         assert [line for line in _problems(audit) if "unhealthy" in line] == []
 
 
 def test_the_watchdog_names_a_server_that_was_killed(audit: Audit, empty_home: Home):
     with serving_lock(empty_home.folder, "audit dev"):
-        write_states(empty_home.folder / "serving.json", [_healthy("code server")], empty_home.now)
+        write_states(empty_home.folder / "serving.json", [_healthy("code server")], empty_home.clock()())
     assert "`audit dev` ended unexpectedly: start it again" in _problems(audit)

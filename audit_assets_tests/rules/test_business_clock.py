@@ -128,7 +128,8 @@ def test_a_day_on_which_clocks_move_is_23_or_25_hours_long():
 
 @pytest.mark.parametrize("weekend", ["2026-03-06 18:30/2026-03-09 09:30", "2026-10-30 18:30/2026-11-02 09:30"])
 def test_a_weekend_on_which_clocks_move_changes_nothing(weekend: str):
-    assert minutes(*weekend.split("/")) == 120
+    start, end = weekend.split("/")
+    assert minutes(start, end) == 120
 
 
 def test_hours_that_summer_time_skips_are_short_and_those_it_repeats_are_long():
@@ -209,9 +210,8 @@ def situations(draw: st.DrawFn) -> tuple[BusinessCalendar, list[date], datetime,
     opens, closes = sorted(draw(st.lists(st.integers(0, 24 * 60), min_size=2, max_size=2, unique=True)))
     days = draw(st.lists(st.sampled_from(WEEKDAYS), min_size=1, unique=True))
     closed = [near + timedelta(days=day) for day in draw(st.lists(st.integers(-3, 3), max_size=2, unique=True))]
-    calendar = hours(
-        *(f"{minute // 60:02}:{minute % 60:02}" for minute in (opens, closes)), zone, days=days, holidays=closed
-    )
+    first, last = (f"{minute // 60:02}:{minute % 60:02}" for minute in (opens, closes))
+    calendar = hours(first, last, zone, days, closed)
     noon = datetime(near.year, near.month, near.day, 12, tzinfo=UTC)
     start = noon + draw(st.integers(-4 * 1440, 2 * 1440)) * MINUTE
     return calendar, closed, start, start + draw(st.integers(-100, 4 * 1440)) * MINUTE

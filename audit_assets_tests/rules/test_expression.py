@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import polars as pl
 import pytest
@@ -24,7 +25,7 @@ def error_of(text: str, watch: str = GRID) -> str:
     return str(raised.value)
 
 
-def answer(text: str, watch: str = GRID, **row: float | str | None) -> bool | None:
+def answer(text: str, watch: str = GRID, /, **row: float | str | None) -> bool | None:
     return example_rows(TABLES[watch], row).select(compile_condition(text, watch).polars).item()
 
 
@@ -281,14 +282,17 @@ LEAVES = st.sampled_from([*NUMBERS, "0", "2", "7"])
 SUMS = st.recursive(LEAVES, lambda inner: st.tuples(inner, st.sampled_from(["+", "-", "*", "/"]), inner), max_leaves=8)
 
 
-def written_out(term: object) -> str:
-    return f"({written_out(term[0])} {term[1]} {written_out(term[2])})" if isinstance(term, tuple) else str(term)
+Term: TypeAlias = "str | tuple[Term, str, Term]"
 
 
-def worked_out(term: object, row: Mapping[str, int]) -> float | None:
+def written_out(term: Term) -> str:
+    return f"({written_out(term[0])} {term[1]} {written_out(term[2])})" if isinstance(term, tuple) else term
+
+
+def worked_out(term: Term, row: Mapping[str, int]) -> float | None:
     """Reference implementation: division by zero gives None, and None propagates."""
     if not isinstance(term, tuple):
-        return float(row[term] if term in row else str(term))
+        return float(row.get(term, term))
     left, right = worked_out(term[0], row), worked_out(term[2], row)
     if left is None or right is None or (term[1] == "/" and right == 0):
         return None
@@ -296,7 +300,7 @@ def worked_out(term: object, row: Mapping[str, int]) -> float | None:
 
 
 @given(SUMS, st.fixed_dictionaries(NUMBERS))
-def test_arithmetic_matches_a_reference_implementation(term: object, row: dict[str, int]):
+def test_arithmetic_matches_a_reference_implementation(term: Term, row: dict[str, int]):
     text = f"{written_out(term)} > error_count"
     by_hand = worked_out(term, row)
     assert answer(text, **row) == (None if by_hand is None else by_hand > row["error_count"])
