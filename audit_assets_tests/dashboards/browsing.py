@@ -8,10 +8,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.error import URLError
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -47,8 +47,8 @@ class Reader:
 
     site: str
     page: Any
-    page_errors: list[str] = field(default_factory=list)  # page errors and console errors
-    outside: list[str] = field(default_factory=list)  # requests to other hosts
+    page_errors: list[str] = field(default_factory=list[str])  # page errors and console errors
+    outside: list[str] = field(default_factory=list[str])  # requests to other hosts
 
     def open(self, address: str) -> None:
         """Opens a URL and waits until its tiles are rendered."""
@@ -98,15 +98,14 @@ class Reader:
         self.wait_until_painted()
 
     def _is_at(self, path: str, query: dict[str, str]) -> bool:
-        address = urlsplit(self.page.url)
-        query_string = parse_qs(address.query)
-        return address.path == path and all(query_string.get(name) == [value] for name, value in query.items())
+        given = self.query()
+        return self.path() == path and all(given.get(name) == [value] for name, value in query.items())
 
     def path(self) -> str:
-        return urlsplit(self.page.url).path
+        return urlsplit(str(self.page.url)).path
 
     def query(self) -> dict[str, list[str]]:
-        return parse_qs(urlsplit(self.page.url).query)
+        return parse_qs(urlsplit(str(self.page.url)).query)
 
     def filters(self, name: str) -> str:
         """The selected values shown in a filter's summary."""
@@ -162,7 +161,7 @@ class Reader:
         """Serious and critical accessibility violations found by axe."""
         from axe_playwright_python.sync_playwright import Axe
 
-        found = Axe().run(self.page).response["violations"]
+        found = cast("list[dict[str, Any]]", Axe().run(self.page).response["violations"])
         return [
             f"{one['id']}: {one['help']} ({node['target']}: {node['failureSummary']})"
             for one in found
@@ -179,7 +178,7 @@ class Browsing:
     chromium: Any
 
     @contextmanager
-    def reader(self, width: int = 1440, height: int = 1000) -> Iterator[Reader]:
+    def reader(self, width: int = 1440, height: int = 1000) -> Generator[Reader]:
         """A new session; requests to other hosts are recorded and blocked."""
         context = self.chromium.new_context(viewport={"width": width, "height": height})
         one = Reader(self.site, context.new_page())
@@ -193,9 +192,16 @@ class Browsing:
                 one.outside.append(address)
                 route.abort()
 
+        def failed(error: object) -> None:
+            one.page_errors.append(str(error))
+
+        def logged(text: Any) -> None:
+            if text.type == "error":
+                one.page_errors.append(text.text)
+
         context.route("**/*", answered)
-        one.page.on("pageerror", lambda error: one.page_errors.append(str(error)))
-        one.page.on("console", lambda text: one.page_errors.append(text.text) if text.type == "error" else None)
+        one.page.on("pageerror", failed)
+        one.page.on("console", logged)
         try:
             yield one
         finally:
@@ -203,7 +209,7 @@ class Browsing:
 
 
 @contextmanager
-def browsing(site: str) -> Iterator[Browsing]:
+def browsing(site: str) -> Generator[Browsing]:
     """Runs Chromium while the block runs."""
     from playwright.sync_api import sync_playwright
 
@@ -216,7 +222,7 @@ def browsing(site: str) -> Iterator[Browsing]:
 
 
 @contextmanager
-def served(home: Home) -> Iterator[str]:
+def served(home: Home) -> Generator[str]:
     """Runs `audit dashboards serve` for a home while the block runs; yields its URL."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"

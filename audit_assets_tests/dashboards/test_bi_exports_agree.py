@@ -12,7 +12,7 @@ from audit_assets.bi_export.looker import PROJECT
 from audit_assets.bi_export.mart_types import empty_warehouse, known_tables
 from audit_assets.bi_export.metabase import card_sql
 from audit_assets.dashboards.definition.load import TABS, load_definition
-from audit_assets.dashboards.definition.model import Tile
+from audit_assets.dashboards.definition.model import Page, Tile
 from audit_assets.dashboards.query.scope import Scope
 from audit_assets.dashboards.query.sql import tile_columns, tile_query
 from audit_assets_tests.dashboards.planted import SHIPPED
@@ -70,7 +70,9 @@ def plain(rows: pl.DataFrame) -> pl.DataFrame:
 
 @pytest.mark.parametrize("filters", FILTERS, ids=["all", "chosen"])
 @pytest.mark.parametrize(("page", "tile"), TILES, ids=[tile.id for _, tile in TILES])
-def test_looker_shows_the_figures_of_the_built_in_page(page, tile, filters, warehouse):
+def test_looker_shows_the_figures_of_the_built_in_page(
+    page: Page, tile: Tile, filters: dict[str, tuple[str, ...]], warehouse: duckdb.DuckDBPyConnection
+):
     if tile.show in ("gauge",):
         pytest.skip("depends on the time of the query")
     (dashboard,) = [each for each in LOOKER.dashboards if each.file == f"dashboards/{page.page}.dashboard.lookml"]
@@ -96,7 +98,9 @@ def test_looker_shows_the_figures_of_the_built_in_page(page, tile, filters, ware
 
 @pytest.mark.parametrize("filters", FILTERS, ids=["all", "chosen"])
 @pytest.mark.parametrize(("page", "tile"), TILES, ids=[tile.id for _, tile in TILES])
-def test_metabase_shows_the_figures_of_the_built_in_page(page, tile, filters, warehouse):
+def test_metabase_shows_the_figures_of_the_built_in_page(
+    page: Page, tile: Tile, filters: dict[str, tuple[str, ...]], warehouse: duckdb.DuckDBPyConnection
+):
     if tile.show in ("gauge",):
         pytest.skip("depends on the time of the query")
     selection = scope(filters, page.filters)

@@ -1,7 +1,9 @@
 """Excluded rows: with and without them, each tile and its reconciliation query show the same, correct figure."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
+from typing import Any
 
 import polars as pl
 import pytest
@@ -19,7 +21,7 @@ KEEPS_STUB = {"T07", "T34"}  # the provider mix, and the list of what was logged
 
 def counted_rows() -> Iterator[Row]:
     """Ten successes per day; six today: two unknown, one failed, one without workspace."""
-    logged = {
+    logged: dict[str, Any] = {
         "model": "gpt",
         "prompt_tokens": "10",
         "completion_tokens": "20",
@@ -29,18 +31,32 @@ def counted_rows() -> Iterator[Row]:
     day = FIRST
     while day < TODAY:
         for number, row in enumerate(rows_of_day(day.isoformat(), 10, **logged)):
-            yield Row(**{**row.__dict__, "workflow_id": f"w{number % 4}", "duration_ms": str(100 + number)})
+            yield replace(row, workflow_id=f"w{number % 4}", duration_ms=str(100 + number))
         day += timedelta(days=1)
-    today = [{}, {}, {"status": "pending"}, {"status": None}, {"status": "failed"}, {"workflow_id": " "}]
+    today: list[dict[str, Any]] = [
+        {},
+        {},
+        {"status": "pending"},
+        {"status": None},
+        {"status": "failed"},
+        {"workflow_id": " "},
+    ]
     for number, fields in enumerate(today):
-        row = {"workflow_id": f"w{number % 4}", "duration_ms": str(100 + number), **logged, **fields}
-        yield Row(f"today-{number}", f"{TODAY} 11:0{number}:00+00", **row)
+        usual: dict[str, Any] = {"workflow_id": f"w{number % 4}", "duration_ms": str(100 + number), **logged}
+        yield Row(f"today-{number}", f"{TODAY} 11:0{number}:00+00", **{**usual, **fields})
 
 
 def excluded_rows(kind: str) -> Iterator[Row]:
     """Many failed, slow and long rows with their own workspace, model and capability, on each day of the range."""
-    made = {"status": "failed", "error_flag": True, "duration_ms": "9000", "model": "none", "prompt_tokens": "999",
-            "completion_tokens": "999", "prompt_length": 999}  # fmt: skip
+    made: dict[str, Any] = {
+        "status": "failed",
+        "error_flag": True,
+        "duration_ms": "9000",
+        "model": "none",
+        "prompt_tokens": "999",
+        "completion_tokens": "999",
+        "prompt_length": 999,
+    }
     for days_ago in range(8):
         for number, spelling in enumerate(STUB_SPELLINGS):
             provider, drill_id = (spelling, None) if kind == "stub" else ("openai", f" d{number} ")

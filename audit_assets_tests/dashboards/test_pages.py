@@ -6,10 +6,10 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import brotli
 import flask.testing
@@ -41,7 +41,7 @@ def rendered(renderer: PageRenderer, page: str, args: QueryArgs | None = None, n
 def parts(component: Any) -> Iterator[Any]:
     """A component and its descendants, including texts."""
     if isinstance(component, list | tuple):
-        for one in component:
+        for one in cast("Sequence[Any]", component):
             yield from parts(one)
     elif component is not None:
         yield component
@@ -204,7 +204,11 @@ def test_healthz_reports_whether_data_is_published(client: flask.testing.FlaskCl
 def test_layouts_and_scripts_are_compressed_as_the_browser_accepts(
     client: flask.testing.FlaskClient, accepted: str, layout: str, script: str
 ):
-    decompress = {"br": brotli.decompress, "gzip": gzip.decompress, "deflate": zlib.decompress}
+    decompress: dict[str, Callable[[bytes], bytes]] = {
+        "br": brotli.decompress,
+        "gzip": gzip.decompress,
+        "deflate": zlib.decompress,
+    }
     for path, coding in (("/_dash-layout", layout), ("/assets/dashboards.js", script)):
         whole = client.get(path).data
         response = client.get(path, headers={"Accept-Encoding": accepted})

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -102,9 +103,10 @@ def test_a_comparison_is_repeated_when_a_snapshot_is_published_meanwhile(dashboa
 def test_reconciliation_queries_parse_odd_texts_as_the_models_do(dashboards: Dashboards):
     manifest = read_manifest(dashboards.snapshot)
     assert manifest is not None
-    generator, rows = random.Random(53), []
+    generator, rows = random.Random(53), list[tuple[Any, ...]]()
+    columns = manifest.columns["ai_audit_logs"]
     for number in range(900):
-        row = dict.fromkeys(manifest.columns["ai_audit_logs"])
+        row: dict[str, Any] = dict.fromkeys(columns)
         row |= {
             name: generator.choice(ODD_TEXTS) for name in ("workflow_id", "capability", "provider", "status", "model")
         }
@@ -120,9 +122,9 @@ def test_reconciliation_queries_parse_odd_texts_as_the_models_do(dashboards: Das
         f"select {alike}, outcome, failed, flagged from {{outcomes}}", dashboards.reconciliation, context
     )
     with duckdb.connect(config={"threads": 1}) as connection:
-        columns = ", ".join(f"{name} {kind}" for name, kind in manifest.columns["ai_audit_logs"].items())
-        connection.execute(f"create schema analytics; create table analytics.ai_audit_logs ({columns})")
-        connection.executemany(f"insert into analytics.ai_audit_logs values ({', '.join('?' * len(row))})", rows)
+        declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        connection.execute(f"create schema analytics; create table analytics.ai_audit_logs ({declared})")
+        connection.executemany(f"insert into analytics.ai_audit_logs values ({', '.join('?' * len(columns))})", rows)
         connection.execute(manifest.views["stg_ai_audit_logs"])
         staged = connection.execute(
             f"select {alike}, status_class, error_by_status, error_by_flag from analytics.stg_ai_audit_logs"

@@ -138,7 +138,9 @@ def test_a_table_that_is_not_published_is_named(tmp_path: Path, warehouse: duckd
 def test_user_input_is_passed_as_parameters_and_never_as_query_text():
     definition = load_definition(PROJECT_ROOT / "observability/dashboards/ai-audit")
     hostile = "x') or 1=1 --"
-    filters = dict.fromkeys(("capability", "provider", "team", "owner", "activity", "workspace"), hostile)
+    filters: dict[str, str] = dict.fromkeys(
+        ("capability", "provider", "team", "owner", "activity", "workspace"), hostile
+    )
     scope, _ = read_scope(filters, datetime(2026, 11, 2, 12, tzinfo=UTC))
     for _, tile in definition.tiles:
         for engine in ("duckdb", "bigquery"):

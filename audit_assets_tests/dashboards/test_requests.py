@@ -89,7 +89,7 @@ def test_requests_of_another_site_are_rejected(address: str, headers: dict[str, 
 
 def _mutations() -> Iterator[Any]:
     """Requests with each part missing or of another type, down to single inputs."""
-    junk = [None, 0, -1, 1e308, True, "", "x", "..", [], ["x"], [[]], {}, {"id": 1}, [None], "x" * 30_000]
+    junk: list[Any] = [None, 0, -1, 1e308, True, "", "x", "..", [], ["x"], [[]], {}, {"id": 1}, [None], "x" * 30_000]
     yield from junk
     for name in _WHOLE:
         yield from ({**_WHOLE, name: value} for value in junk)
@@ -107,7 +107,8 @@ def _mutations() -> Iterator[Any]:
 def test_a_malformed_request_never_causes_a_server_error(address: str):
     answered = [(document, post(address, document)) for document in _mutations()]
     assert [(str(document)[-300:], status) for document, status in answered if status not in (200, 204, 400)] == []
-    for document in ({}, [], None, {"output": "nope.x"}, {**_WHOLE, "outputs": 5}, {**_WHOLE, "inputs": [1]}):
+    refused: list[Any] = [{}, [], None, {"output": "nope.x"}, {**_WHOLE, "outputs": 5}, {**_WHOLE, "inputs": [1]}]
+    for document in refused:
         assert post(address, document) == 400, document
 
 

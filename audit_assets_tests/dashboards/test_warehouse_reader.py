@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import duckdb
-import pyarrow as pa
 import pytest
 
 from audit_assets.dashboards.definition.load import TABS
@@ -32,11 +32,11 @@ class Transpiled:
         self.connection, self.query_count = connection, 0
         self.alone = threading.RLock()  # a connection runs one query at a time
 
-    def rows(self, sql: str, parameters: Mapping[str, Sequence[str]]) -> pa.Table:
+    def rows(self, sql: str, parameters: Mapping[str, Sequence[str]]) -> Any:
         with self.alone:
             return self.run(sql, parameters)
 
-    def run(self, sql: str, parameters: Mapping[str, Sequence[str]]) -> pa.Table:
+    def run(self, sql: str, parameters: Mapping[str, Sequence[str]]) -> Any:
         self.query_count += 1
         for name in parameters:
             assert f"in unnest(@{name})" in sql
@@ -81,7 +81,7 @@ class FarAway(Transpiled):
         self.questions: list[str] = []
         self.max_concurrency, self.most_at_once, self.counting = 0, 0, threading.Lock()
 
-    def rows(self, sql: str, parameters: Mapping[str, Sequence[str]]) -> pa.Table:
+    def rows(self, sql: str, parameters: Mapping[str, Sequence[str]]) -> Any:
         with self.counting:
             self.questions.append(sql + repr(sorted(parameters.items())))
             self.max_concurrency += 1
