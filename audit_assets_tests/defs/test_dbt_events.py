@@ -77,7 +77,7 @@ def test_the_events_of_a_build_equal_those_of_the_stock_resource(home: Home, mon
     for name, value in Statuses().environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AI_AUDIT_DUCKDB_PATH", str(settings.duckdb_path))
-    results = []
+    results: list[set[tuple[Any, ...]]] = []
     with DagsterInstance.ephemeral() as instance:
         for assets in (stock, models):
             defs = Definitions(assets=[assets], resources=resources())

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, SensorResult, SkipReason
-from dagster._core.test_utils import create_run_for_test
 
 from audit_assets.alerting.inputs import live_facts
 from audit_assets.clock import Clock
@@ -27,6 +26,7 @@ from audit_assets.warehouse.duckdb.maintenance import DuckDBMaintenance
 from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from audit_assets.warehouse.protocol import WarehouseLockedError
 from audit_assets.warehouse.snapshot import publish, read_manifest
+from audit_assets_tests.defs.recording import create_run_for_test
 from audit_assets_tests.defs.test_checks import judged
 from audit_assets_tests.environments import NOW, Home, tick_sensor
 

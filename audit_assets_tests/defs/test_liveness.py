@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
-from dagster._core.test_utils import create_run_for_test
 
 from audit_assets.defs.liveness import STARTS_WITHIN, hold_run_lock, reap_dead_runs, sweep_locks
 from audit_assets.settings import Settings
+from audit_assets_tests.defs.recording import create_run_for_test
 from audit_assets_tests.environments import Home
 
 pytestmark = pytest.mark.requirement("R15")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import dagster
 import pytest
 import yaml
 from dagster import (
@@ -20,7 +21,6 @@ from dagster import (
     RunsFilter,
     asset,
     asset_check,
-    job,
     materialize,
     op,
 )
@@ -82,7 +82,7 @@ def run(instance: DagsterInstance, fails_at: str | None, mode: str = "delta", re
 
     retries = {} if mode == "delta" else RETRIES
 
-    @job(name="audit_sync", tags={"audit/mode": mode, **retries})
+    @dagster.job(name="audit_sync", tags={"audit/mode": mode, **retries})
     def audit_sync() -> None:
         for name in ("sync_ai_audit_logs", "models"):
             step(name)()

@@ -202,7 +202,7 @@ def test_a_failing_check_does_not_fail_its_run(built_home: Home):
 def test_a_models_test_that_fails_is_reported_and_blocks_nothing(home: Home, instance: DagsterInstance):
     check = "unique_combination_of_columns_stg_ai_audit_logs_id"
     with warehouse(home).connection("a test") as connection:
-        (last,) = connection.execute("select max(created_at)::date from analytics.ai_audit_logs").fetchone() or (None,)
+        ((last,),) = connection.execute("select max(created_at)::date from analytics.ai_audit_logs").fetchall()
         connection.execute(  # a row that moved from a day that no run re-reads before the nightly repair
             """insert into analytics.ai_audit_logs select * replace (created_at - interval 1 day as created_at)
             from analytics.ai_audit_logs order by created_at desc limit 1"""

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter, build_op_context
-from dagster._core.test_utils import create_run_for_test
 from sqlalchemy import create_engine, text
 
 from audit_assets.defs.runner import prepare_instance
 from audit_assets.warehouse.duckdb.maintenance import DuckDBMaintenance
 from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
+from audit_assets_tests.defs.recording import create_run_for_test
 from audit_assets_tests.environments import NOW, Home, definitions
 
 

@@ -7,11 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from audit_assets.demo.load import LoadReport, load_file
 from audit_assets.demo.source_tables import connect
+from audit_assets_tests.untyped import pa, pq
 
 TEXT = ("id", "workflow_id", "capability", "provider", "request_metadata", "response_metadata")
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -26,7 +24,7 @@ GOOD: dict[str, Any] = {
 }
 
 
-def written(path: Path, rows: Sequence[dict[str, Any]], times: pa.DataType | None = None) -> Path:
+def written(path: Path, rows: Sequence[dict[str, Any]], times: Any = None) -> Path:
     columns = {name: pa.array([row[name] for row in rows], pa.string()) for name in TEXT}
     columns["created_at"] = pa.array([row["created_at"] for row in rows], times or pa.string())
     pq.write_table(pa.table(columns), path)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from audit_assets.demo.load import LoadError, LoadReport, load_file
 from audit_assets_tests.demo.loading import GOOD, NOON, loaded, query, reasons, row, written
+from audit_assets_tests.untyped import pa, pq
 
 pytestmark = pytest.mark.requirement("R03")
 

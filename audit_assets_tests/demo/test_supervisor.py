@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 import pytest
@@ -40,6 +41,8 @@ except supervisor.ServiceLostError as error:
 # Records its process id when it starts, and its name when it ends on SIGINT.
 _RUNS = "echo $$ >> {name}.pids; trap 'echo {name} >> ended; exit' INT; while :; do sleep 0.05; done"
 
+Command = str | tuple[str, dict[str, object]]
+
 
 @dataclass
 class Supervised:
@@ -64,12 +67,18 @@ class Supervised:
         return [own, *own.children(recursive=True)]
 
 
+class Supervise(Protocol):
+    """Starts a supervisor of services: name → shell command, alone or with more arguments of the service."""
+
+    def __call__(self, **commands: Command) -> Supervised: ...
+
+
 @pytest.fixture
-def supervise(tmp_path: Path) -> Iterator[object]:
+def supervise(tmp_path: Path) -> Iterator[Supervise]:
     started: list[Supervised] = []
 
-    def start(**commands: str | tuple[str, dict[str, object]]) -> Supervised:
-        services = {
+    def start(**commands: Command) -> Supervised:
+        services: dict[str, Command] = {
             name: (command if isinstance(command, tuple) else (command.replace("{name}", name), {}))
             for name, command in commands.items()
         }
@@ -88,7 +97,7 @@ def supervise(tmp_path: Path) -> Iterator[object]:
         one.process.wait()
 
 
-def test_a_service_that_is_killed_is_started_again_and_the_others_go_on(supervise):
+def test_a_service_that_is_killed_is_started_again_and_the_others_go_on(supervise: Supervise):
     running = supervise(first=_RUNS, second=_RUNS)
     until(lambda: running.pids("first") and running.pids("second"), 10)
 
@@ -99,7 +108,7 @@ def test_a_service_that_is_killed_is_started_again_and_the_others_go_on(supervis
     assert f"first (process {running.pids('first')[0]}) was ended by SIGKILL; restarting it in 1 s" in running.output()
 
 
-def test_a_service_that_no_longer_answers_is_killed_and_started_again(supervise):
+def test_a_service_that_no_longer_answers_is_killed_and_started_again(supervise: Supervise):
     running = supervise(first=_RUNS)
     until((running.folder / "first is healthy").exists, 10)
     psutil.Process(running.pids("first")[0]).suspend()
@@ -112,7 +121,7 @@ def test_a_service_that_no_longer_answers_is_killed_and_started_again(supervise)
     assert "(it hangs): killing it" in running.output()
 
 
-def test_a_service_that_dies_at_once_each_time_ends_all_with_a_line_that_names_it(supervise):
+def test_a_service_that_dies_at_once_each_time_ends_all_with_a_line_that_names_it(supervise: Supervise):
     running = supervise(first=_RUNS, second="exit 3")
 
     assert running.process.wait(timeout=60) == 1
@@ -120,7 +129,7 @@ def test_a_service_that_dies_at_once_each_time_ends_all_with_a_line_that_names_i
     assert (running.folder / "ended").read_text().split() == ["first"]
 
 
-def test_without_a_service_that_is_not_essential_the_others_go_on(supervise):
+def test_without_a_service_that_is_not_essential_the_others_go_on(supervise: Supervise):
     running = supervise(first=_RUNS, second=("exit 3", {"is_essential": False}))
 
     until(lambda: "second ended with exit code 3 5 times" in running.output(), 60)
@@ -130,7 +139,7 @@ def test_without_a_service_that_is_not_essential_the_others_go_on(supervise):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_all_of_them_those_first_that_need_another(supervise, number: signal.Signals):
+def test_a_signal_ends_all_of_them_those_first_that_need_another(supervise: Supervise, number: signal.Signals):
     running = supervise(first=_RUNS, second=(_RUNS.replace("{name}", "second"), {"after": "first"}))
     until(lambda: running.pids("second"), 10)
     tree = running.tree()
@@ -142,7 +151,7 @@ def test_a_signal_ends_all_of_them_those_first_that_need_another(supervise, numb
     assert psutil.wait_procs(tree[1:], timeout=5)[1] == []
 
 
-def test_a_service_that_ignores_its_signals_is_killed_in_the_end(supervise):
+def test_a_service_that_ignores_its_signals_is_killed_in_the_end(supervise: Supervise):
     running = supervise(first="trap '' INT TERM; echo $$ >> first.pids; while :; do sleep 0.05; done")
     until(lambda: running.pids("first"), 10)
 
@@ -152,7 +161,7 @@ def test_a_service_that_ignores_its_signals_is_killed_in_the_end(supervise):
     assert not psutil.pid_exists(running.pids("first")[0])
 
 
-def test_nothing_of_it_lives_on_after_a_kill_of_the_supervisor(supervise):
+def test_nothing_of_it_lives_on_after_a_kill_of_the_supervisor(supervise: Supervise):
     running = supervise(first=_RUNS, second=_RUNS)
     until(lambda: running.pids("first") and running.pids("second"), 10)
     tree = running.tree()

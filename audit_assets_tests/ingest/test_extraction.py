@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg2.extras import execute_values
+from psycopg2 import extras
 
 from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from audit_assets_tests.ingest.both_sides import (
@@ -155,7 +155,7 @@ def test_equal_documents_come_to_equal_fields_from_jsonb_and_from_text(
                 for n, (asked, answer) in enumerate(documents)
             ]
             columns = "id, created_at, request_metadata, response_metadata"
-            execute_values(cursor, f"insert into ai_audit_logs ({columns}) values %s", values)
+            extras.execute_values(cursor, f"insert into ai_audit_logs ({columns}) values %s", values)
         warehouse = warehouse_in(folder / kind)
         report = run(source, warehouse, policy=POLICY)
         assert report.run.counts.rejected == {}

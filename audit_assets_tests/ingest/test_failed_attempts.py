@@ -63,7 +63,7 @@ def runs(warehouse: DuckDBWarehouse) -> list[tuple[Any, ...]]:
         (lambda: signal.default_int_handler(signal.SIGINT, None), "interrupted (KeyboardInterrupt); run it again"),
         (lambda: bytearray(1 << 62), "out of memory: give this machine more, or lower AI_AUDIT_DUCKDB_MEMORY"),
         (lambda: Path("/dev/null/x").mkdir(), "Not a directory: /dev/null/x"),
-        (lambda: {}["a prompt of somebody"], "KeyError: an error in the sync itself; see the run's log"),
+        (lambda: dict[str, str]()["a prompt of somebody"], "KeyError: an error in the sync itself; see the run's log"),
     ],
 )
 def test_an_error_of_any_kind_leaves_a_failed_row_with_its_cause(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -54,7 +55,7 @@ def test_no_row_of_a_lost_window_is_removed():
     assert not limit(window_is_lost=True).holds(0, 1000)
 
 
-def restricted(url: str, report_of: Any) -> SyncReport:
+def restricted(url: str, report_of: Callable[[str], SyncReport]) -> SyncReport:
     """`report_of` with a role that row level security at the source prevents from reading any row."""
     execute(
         url,

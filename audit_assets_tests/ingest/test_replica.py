@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.requirement("R10")
 
 
 @contextmanager
-def standby(primary: str, folder: Path) -> Iterator[str]:
+def standby(primary: str, folder: Path) -> Generator[str]:
     """The URL of a hot standby of `primary`, which replays what it receives an hour late."""
     account = postgres_files.server_account()
     private, port, parts = postgres_files.private_folder(account), free_port(), urlsplit(primary)
@@ -70,7 +70,7 @@ def ask(url: str, query: str) -> Any:
             return cursor.fetchone() if cursor.description else None
 
 
-def eventually(url: str, lag: Any) -> SourceFacts:
+def eventually(url: str, lag: Callable[[float | None], object]) -> SourceFacts:
     """Polls the facts until `lag` is true for the replay lag, for half a minute at most."""
     until = time.monotonic() + 30
     while True:

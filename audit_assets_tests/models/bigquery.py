@@ -1,19 +1,18 @@
 """The models on an emulator of BigQuery, with rows and tables through the real client."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import pyarrow
-import pyarrow.parquet
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from audit_assets.warehouse.schema import WORKSPACE_COLUMNS
 from audit_assets_tests.models.conftest import ARROW, COLUMNS, OTHER_SOURCES, TYPES, Models, Row
+from audit_assets_tests.untyped import NO_RETRY, pa, pq
 from tools.emulator.running import Emulator
 
 _TYPES = {"varchar": "string", "timestamptz": "timestamp", "bigint": "int64", "boolean": "bool"}
@@ -53,7 +52,7 @@ class BigQueryModels(Models):
             self.query(f"create table {table} (placeholder string)")
 
     def load(self, rows: Sequence[Row]) -> None:
-        self._upload("arrived", pyarrow.Table.from_pylist([asdict(row) for row in rows], schema=ARROW))
+        self._upload("arrived", pa.Table.from_pylist([asdict(row) for row in rows], schema=ARROW))
         self.query(
             "delete from ai_audit_logs where created_at >= timestamp '1900-01-01 00:00:00+00' "
             "and id in (select id from arrived)"
@@ -62,12 +61,12 @@ class BigQueryModels(Models):
         self.query(f"insert into ai_audit_logs ({', '.join(COLUMNS)}) select {taken} from arrived")
 
     def append(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        self._upload("appended", pyarrow.table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))))
+        self._upload("appended", pa.table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))))
         self.query(f"insert into {table} ({', '.join(columns)}) select {', '.join(columns)} from appended")
 
-    def _upload(self, table: str, arrow: pyarrow.Table) -> None:
+    def _upload(self, table: str, arrow: Any) -> None:
         file = io.BytesIO()
-        pyarrow.parquet.write_table(arrow, file)
+        pq.write_table(arrow, file)
         schema = [bigquery.SchemaField(field.name, _kind(field.type)) for field in arrow.schema]
         loaded = bigquery.LoadJobConfig(source_format="PARQUET", write_disposition="WRITE_TRUNCATE", schema=schema)
         self.client.load_table_from_file(
@@ -75,11 +74,12 @@ class BigQueryModels(Models):
         ).result(timeout=60)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        job = self.client.query(sql, retry=None, job_retry=None, timeout=60)
-        return [tuple(row.values()) for row in job.result(timeout=60)]
+        job = self.client.query(sql, retry=NO_RETRY, job_retry=None, timeout=60)
+        rows = cast("Iterable[bigquery.Row]", job.result(timeout=60))
+        return [tuple(row.values()) for row in rows]
 
 
-def _kind(arrow: pyarrow.DataType) -> str:
-    if pyarrow.types.is_timestamp(arrow):
+def _kind(arrow: Any) -> str:
+    if pa.types.is_timestamp(arrow):
         return "TIMESTAMP"
     return {"bool": "BOOL", "int64": "INT64", "string": "STRING"}[str(arrow)]

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow
 import pytest
 
 from audit_assets.ingest.policy import Statuses
 from audit_assets.settings import PROJECT_ROOT
 from audit_assets.warehouse.schema import WORKSPACE_COLUMNS
+from audit_assets_tests.untyped import pa
 
 DBT_FOLDER = PROJECT_ROOT / "dbt"
 NOW = "2026-11-05T12:07:00Z"
@@ -49,11 +49,8 @@ TYPES = {
     "error_flag": "boolean",
     "prompt_length": "bigint",
 }
-ARROW = pyarrow.schema(
-    [
-        (name, {"boolean": pyarrow.bool_(), "bigint": pyarrow.int64()}.get(TYPES.get(name, ""), pyarrow.string()))
-        for name in COLUMNS
-    ]
+ARROW: Any = pa.schema(
+    [(name, {"boolean": pa.bool_(), "bigint": pa.int64()}.get(TYPES.get(name, ""), pa.string())) for name in COLUMNS]
 )
 OTHER_SOURCES = ("ai_audit_sync_state", "ai_audit_rejects", "ai_audit_repair_diff", "ai_audit_days")
 
@@ -96,7 +93,7 @@ class Models:
 
     def load(self, rows: Sequence[Row]) -> None:
         """Upserts the rows by id."""
-        arrow = pyarrow.Table.from_pylist([asdict(row) for row in rows], schema=ARROW)
+        arrow = pa.Table.from_pylist([asdict(row) for row in rows], schema=ARROW)
         with self._connect() as connection:
             connection.register("arrived", arrow)
             connection.execute("delete from analytics.ai_audit_logs where id in (select id from arrived)")
@@ -112,7 +109,7 @@ class Models:
 
     def append(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Inserts the rows into a table of the schema."""
-        arrived = pyarrow.table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)))
+        arrived = pa.table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)))
         with self._connect() as connection:
             connection.register("arrived", arrived)
             connection.execute(f"insert into analytics.{table} by name select * from arrived")

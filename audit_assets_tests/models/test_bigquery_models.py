@@ -4,6 +4,7 @@ import pytest
 
 from audit_assets.settings import read_settings
 from tools import bigquery_gate
+from tools.analyzer import Columns
 
 
 @pytest.mark.requirement("R27", "R28")
@@ -17,7 +18,7 @@ def test_every_statement_passes_googles_analyzer_in_both_forms():
 @pytest.mark.requirement("R27")
 def test_the_gate_names_the_model_and_what_is_wrong_with_it():
     bigquery_gate.load_analyzer_module(read_settings().home / "cache")
-    tables = {"ai_audit_daily": (("date", "TYPE_DATE"), ("interaction_count", "TYPE_INT64"))}
+    tables: dict[str, Columns] = {"ai_audit_daily": (("date", "TYPE_DATE"), ("interaction_count", "TYPE_INT64"))}
     contract = (("day", "TYPE_DATE"), ("total", "TYPE_INT64"))
     statements = tuple(
         bigquery_gate.Statement("incremental", name, sql, contract)
@@ -38,7 +39,7 @@ def test_the_gate_names_the_model_and_what_is_wrong_with_it():
 @pytest.mark.requirement("R27")
 def test_the_gate_names_what_reads_the_raw_rows_without_a_literal_bound():
     bigquery_gate.load_analyzer_module(read_settings().home / "cache")
-    columns = (("id", "TYPE_STRING"), ("created_at", "TYPE_TIMESTAMP"), ("date", "TYPE_DATE"))
+    columns: Columns = (("id", "TYPE_STRING"), ("created_at", "TYPE_TIMESTAMP"), ("date", "TYPE_DATE"))
     statements = tuple(
         bigquery_gate.Statement("incremental", name, sql, None)
         for name, sql in {
@@ -47,7 +48,7 @@ def test_the_gate_names_what_reads_the_raw_rows_without_a_literal_bound():
             "by_what_is_stored": "select id from ai_audit_logs where created_at >= (select max(created_at) from times)",
         }.items()
     )
-    tables = {"ai_audit_logs": columns, "stg_ai_audit_logs": columns, "times": columns}
+    tables: dict[str, Columns] = {"ai_audit_logs": columns, "stg_ai_audit_logs": columns, "times": columns}
     found = bigquery_gate.problems_of(bigquery_gate.Compiled(statements, tables))
     assert [problem.split(" without ")[0] for problem in found] == [
         "by_day (incremental): reads stg_ai_audit_logs",
@@ -71,6 +72,6 @@ def test_the_gate_names_a_merge_whose_replaced_days_are_asked_for():
             "date is not null",
         )
     )
-    tables = {"ai_audit_daily": (("date", "TYPE_DATE"),)}
+    tables: dict[str, Columns] = {"ai_audit_daily": (("date", "TYPE_DATE"),)}
     (found,) = bigquery_gate.problems_of(bigquery_gate.Compiled(statements, tables))
     assert found.startswith("date is not null (incremental): replaces days that are not literals")

@@ -1,6 +1,7 @@
 """The expected values of a step, compared with a recount in Python; time zones, gaps, and external counts."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -91,7 +92,7 @@ def calls(first: datetime, days: int, seed: int, of: str, **fields: Any) -> tupl
 
 
 def added(*series: dict[datetime, int]) -> dict[datetime, int]:
-    return {step: sum(counts.get(step, 0) for counts in series) for step in set().union(*series)}
+    return {step: sum(counts.get(step, 0) for counts in series) for step in set[datetime]().union(*series)}
 
 
 @pytest.mark.requirement("R23b")
@@ -101,7 +102,7 @@ def test_expectations_are_those_counted_again_in_python(models: Models):
     whole, counts = calls(first, 36, 1, "summarise")
     later, counts_later = calls(first + timedelta(days=20), 14, 2, "chat")
     drill, counts_drill = calls(first + timedelta(days=30), 3, 3, "summarise", drill_id="d", workflow_id=None)
-    drill = [Row(**{**row.__dict__, "id": f"drill-{row.id}"}) for row in drill]
+    drill = [replace(row, id=f"drill-{row.id}") for row in drill]
     models.load([*whole, *later, *drill])
     models.rebuild(now="2026-11-06T12:07:00Z", tests=True)
     last = datetime(2026, 11, 6, 12, 0, tzinfo=UTC)

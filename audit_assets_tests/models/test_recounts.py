@@ -42,7 +42,12 @@ def random_filters() -> Iterator[tuple[str, Callable[[Row], bool]]]:
             for column, values in (("date", days), ("capability", capabilities), ("provider", providers))
         )
 
-        def holds(row: Row, days=days, capabilities=capabilities, providers=providers) -> bool:
+        def holds(
+            row: Row,
+            days: list[str] = days,
+            capabilities: list[str] = capabilities,
+            providers: list[str] = providers,
+        ) -> bool:
             return row.created_at[:10] in days and row.capability in capabilities and row.provider in providers
 
         yield condition, holds

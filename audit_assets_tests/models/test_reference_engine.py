@@ -1,6 +1,7 @@
 """BigQuery's marts, executed by Google's reference engine over synthetic rows, compared with DuckDB's row by row."""
 
 from datetime import date, datetime
+from typing import Any
 
 import duckdb
 import pytest
@@ -157,7 +158,7 @@ def test_texts_are_read_alike_but_for_those_that_are_named_here(project: Project
     cases = [*READ_APART, *((column, text) for column, texts in READ_ALIKE.items() for text in texts)]
     models.load(
         [
-            Row(id=str(n), created_at=f"{NOW[:10]} 09:00:00+00", **{column: text})
+            Row(id=str(n), created_at=f"{NOW[:10]} 09:00:00+00", **dict[str, Any]({column: text}))
             for n, (column, text) in enumerate(cases)
         ]
     )

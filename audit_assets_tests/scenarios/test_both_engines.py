@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pytest
@@ -30,7 +30,7 @@ from audit_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from audit_assets_tests.dashboards.shipped import SHIPPED
 from audit_assets_tests.dashboards.test_pages import rendered, tiles_of
-from audit_assets_tests.environments import NOW, Home
+from audit_assets_tests.environments import NOW, Home, settings_of
 from tools.emulator.running import Emulator
 
 pytestmark = [pytest.mark.requirement("R20", "R21", "R22", "R23", "R28", "R30", "R50"), pytest.mark.timeout(1200)]
@@ -95,8 +95,8 @@ class Both:
     def audit(self, *arguments: str) -> tuple[Any, Any]:
         """Runs the same command on both engines, concurrently to save time."""
         with ThreadPoolExecutor(2) as pool:
-            here, there = pool.map(lambda side: side.audit(*arguments), (self.duckdb, self.bigquery))
-        return here, there
+            here, there = (pool.submit(side.audit, *arguments) for side in (self.duckdb, self.bigquery))
+            return here.result(), there.result()
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def both(postgres: str, emulator: Emulator, tmp_path_factory: pytest.TempPathFac
 
 def _side(bare: Home, folder: Path, more: dict[str, str]) -> Side:
     home = Home(folder, bare.source_url, bare.dagster_url, tuple(more.items()))
-    return Side(home, Settings(_env_file=None, **home.environment()))  # type: ignore[call-arg]
+    return Side(home, settings_of(home.environment()))
 
 
 def tables(side: Side) -> dict[str, pl.DataFrame]:
@@ -139,7 +139,7 @@ def tables(side: Side) -> dict[str, pl.DataFrame]:
         warehouse = BigQueryWarehouse(side.settings, BigQueryOptions())
         return {
             name: pl.DataFrame(
-                warehouse.rows(f"select * from analytics.{name} where {_bound(name)}", {})
+                cast("Any", warehouse.rows(f"select * from analytics.{name} where {_bound(name)}", {}))
             )
             for name in names
         }  # fmt: skip

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -305,7 +306,7 @@ def test_drills_started_at_once_beside_the_server_pass_and_send_a_message_each(
     del environment["AI_AUDIT_SOURCE_URL"]
     before = len(fakes.received().posts)
     command = [sys.executable, "-m", "audit_assets.cli", "simulate"]
-    options = {"env": environment, "stdout": subprocess.PIPE, "text": True}
+    options: dict[str, Any] = {"env": environment, "stdout": subprocess.PIPE, "text": True}
     running = [subprocess.Popen([*command, drill, "--json"], **options) for drill in ("new-capability", "spike")]
     printed = [one.communicate(timeout=900)[0] for one in running]
     assert [one.returncode for one in running] == [0, 0], printed

@@ -67,5 +67,5 @@ def test_the_first_days_of_real_traffic_are_counted_as_the_file_counts_them(
 def test_all_of_the_real_traffic_is_counted_as_the_file_counts_it(empty_home: Home, capsys: pytest.CaptureFixture[str]):
     frame = pl.read_parquet(FILE, columns=["created_at"])
     assert len(frame) == 1_429_698
-    assert frame["created_at"].min() > datetime(2023, 1, 1, tzinfo=UTC)
+    assert frame.select(pl.col("created_at").min()).item() > datetime(2023, 1, 1, tzinfo=UTC)
     load_and_build(empty_home, FILE, frame, capsys)
