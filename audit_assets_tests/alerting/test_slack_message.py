@@ -29,8 +29,8 @@ from audit_assets_tests.alerting.notification_factories import (
     notification,
     resolved,
 )
-from audit_assets_tests.alerting.slack_look import page
 from audit_assets_tests.rules.factories import NOW, shipped, shipped_rules
+from tools.slack_picture import page
 
 SPIKE = shipped("volume_spike")
 GOLDEN = {name: payload for name, payload in payloads().items() if name.startswith("slack/")}

@@ -1,10 +1,12 @@
 """Renders a Slack payload as an HTML page that looks like Slack, and as a picture.
 
-`python -m audit_assets_tests.alerting.slack_look` writes docs/assets/alerts/slack-spike.png; with `--html` the page.
-Knows what our messages use: header, section, fields, code, bold, buttons, context, and the attachment's bar.
+Knows what the messages of this project use: header, section, fields, code, bold, buttons, context, and the attachment's
+bar.
 """
 
+import argparse
 import html
+import json
 import re
 import subprocess
 import sys
@@ -12,14 +14,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from audit_assets.alerting.channels.slack_message import message
 from audit_assets.dashboards.capture import ChromiumError, find_chromium
 from audit_assets.settings import PROJECT_ROOT
-from audit_assets_tests.alerting.notification_factories import night
 
+PAYLOAD = PROJECT_ROOT / "audit_assets_tests/alerting/golden/slack/night.json"
 PICTURE = PROJECT_ROOT / "docs/assets/alerts/slack-spike.png"
 WIDTH, HEIGHT = 760, 590
-LARGEST = 200_000
 
 _STYLE = """
 body { margin: 0; background: #fff; color: #1d1c1d; font: 15px/1.46 Lato, 'Helvetica Neue', Arial, sans-serif; }
@@ -105,7 +105,7 @@ def _escaped(text: str) -> str:
 def screenshot(payload: dict[str, Any], picture: Path, height: int = HEIGHT) -> None:
     """A PNG of `payload`. Raises ChromiumError if there is no Chromium."""
     picture.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="slack-look-") as folder:
+    with tempfile.TemporaryDirectory(prefix="slack-picture-") as folder:
         written = Path(folder) / "message.html"
         written.write_text(page(payload), encoding="utf-8")
         flags = [
@@ -120,17 +120,22 @@ def screenshot(payload: dict[str, Any], picture: Path, height: int = HEIGHT) -> 
 
 
 def main() -> int:
-    if "--html" in sys.argv[1:]:
-        print(page(message(night())))
-        return 0
+    parser = argparse.ArgumentParser(description="Render a Slack payload as it looks in Slack.")
+    parser.add_argument("payload", nargs="?", type=Path, default=PAYLOAD, help="a JSON file (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=PICTURE, help="the PNG to write (default: %(default)s)")
+    parser.add_argument("--html", action="store_true", help="print the page instead of writing a PNG")
+    options = parser.parse_args()
     try:
-        screenshot(message(night()), PICTURE)
-    except ChromiumError as error:
+        payload = json.loads(options.payload.read_text(encoding="utf-8"))
+        if options.html:
+            print(page(payload))
+        else:
+            screenshot(payload, options.output)
+            print(f"{options.output}: {options.output.stat().st_size // 1000} kB")
+    except (OSError, ValueError, ChromiumError) as error:
         print(error, file=sys.stderr)
         return 1
-    size = PICTURE.stat().st_size
-    print(f"{PICTURE.name}: {size // 1000} kB")
-    return int(size > LARGEST)
+    return 0
 
 
 if __name__ == "__main__":
