@@ -10,6 +10,8 @@ from typing import Any
 
 from filelock import lock_descriptor
 
+from audit_assets.config.json_values import is_object
+
 
 class LockHeldError(Exception):
     """Another process holds the lock. `holder` is what it wrote into the file; None where it wrote nothing."""
@@ -51,7 +53,7 @@ def read_holder(path: Path) -> dict[str, Any] | None:
         holder = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
-    return holder if isinstance(holder, dict) and "pid" in holder else None
+    return holder if is_object(holder) and "pid" in holder else None
 
 
 def is_locked(path: Path) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import plotly.graph_objects as go
 import polars as pl
-from plotly.subplots import make_subplots
+from plotly import subplots
 
 from audit_assets.backtest.replay import History, InstanceHistory
 from audit_assets.rules.facts import TABLES
@@ -28,7 +28,7 @@ def plot_page(facts: Mapping[str, pl.DataFrame], histories: Sequence[History], r
     order = sorted(by_series, key=lambda key: -sum(len(series.episodes) for _, series in by_series[key]))[:MAX_SERIES]
     if not order:
         return "<!doctype html><title>Nothing to plot</title><p>None of these rules evaluates calls per step.</p>"
-    figure = make_subplots(
+    figure = subplots.make_subplots(
         rows=len(order), cols=1, subplot_titles=[", ".join(key[1]) or "all" for key in order],
         vertical_spacing=0.35 / len(order),
     )  # fmt: skip

@@ -244,7 +244,7 @@ def _values(definition: Definition) -> dict[Filter, str]:
     """Filter → the dimension that provides its values: that of the first source that has one."""
     found: dict[Filter, str] = {}
     for name, source in definition.metrics.sources.items():
-        for filters in (source.outer_filters, source.filters if source.table else {}):
+        for filters in (source.outer_filters, source.filters if source.table else dict[Filter, str]()):
             for key, column in filters.items():
                 found.setdefault(key, f"{name}.{column}")
     return found

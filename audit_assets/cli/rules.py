@@ -94,7 +94,7 @@ def run_all_examples(
     example fails, a file does not load, or there is no example."""
     runs = [run for rule in _chosen(ids) for run in run_examples(rule)]
     folder = read_settings().rules_folder
-    not_run = [] if ids else load_rules(folder).broken
+    not_run = () if ids else load_rules(folder).broken
     if as_json:
         print_json({
             "examples": [asdict(run) | {"passed": run.passed} for run in runs],

@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from dagster import AssetExecutionContext, Failure
 from dagster_dbt import DagsterDbtTranslator
@@ -62,7 +62,7 @@ def _invoke(
 ) -> tuple[list[dict[str, Any]], str | None]:
     """The results of one dbt command, in the form of its JSON log, and dbt's error message if it failed."""
     from dbt.cli.main import dbtRunner
-    from dbt_common.events.functions import msg_to_dict
+    from dbt_common.events import functions
 
     results: list[dict[str, Any]] = []
     errors: list[str] = []
@@ -71,7 +71,7 @@ def _invoke(
         if event.info.level == "error":
             errors.append(event.info.msg)
         if event.info.name in ("LogModelResult", "LogTestResult"):
-            results.append(msg_to_dict(event))
+            results.append(cast("dict[str, Any]", functions.msg_to_dict(event)))
 
     with dbt_environment(environment):
         try:

@@ -71,7 +71,8 @@ def _columns(columns: list[TableColumn]) -> dict[str, Any]:
 
 def _schema(table: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The table's columns, with their descriptions from dbt's sources.yml."""
-    documented = next((node["columns"] for node in manifest["sources"].values() if node["name"] == table), {})
+    found = (node["columns"] for node in manifest["sources"].values() if node["name"] == table)
+    documented = next(found, dict[str, Any]())
     columns = [
         TableColumn(name, kind, description=documented.get(name, {}).get("description") or None)
         for name, kind in TABLES[table].items()
@@ -190,7 +191,7 @@ def sync_asset(project: Project) -> AssetsDefinition:
         clock: RunClock,
         source: PostgresSource,
         warehouse: WarehouseResource,
-    ) -> Iterator[MaterializeResult]:
+    ) -> Iterator[MaterializeResult[Any]]:
         yield from _sync(context, config, project, clock.clock(), source, warehouse)
 
     return sync_ai_audit_logs
@@ -203,7 +204,7 @@ def _sync(
     clock: Clock,
     source: PostgresSource,
     warehouse: WarehouseResource,
-) -> Iterator[MaterializeResult]:
+) -> Iterator[MaterializeResult[Any]]:
     requested = partition_days(context) or (clock.today(),)
     lookback = timedelta(minutes=config.lookback_minutes) if config.lookback_minutes else None
     days = (requested[0], requested[-1]) if config.mode == "days" else None

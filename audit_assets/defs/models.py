@@ -19,6 +19,7 @@ from dagster import (
 from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 from dagster_dbt.asset_utils import get_subset_selection_for_context
 
+from audit_assets.config.json_values import is_list
 from audit_assets.defs.dbt_events import dbt_build
 from audit_assets.defs.not_checked import replace_pass
 from audit_assets.defs.project import ONE_RUN, OWNERS, Project, format_days, partition_days
@@ -77,12 +78,12 @@ _TEST_DESCRIPTIONS = {
 
 
 def _describe_test(test: Mapping[str, Any]) -> str | None:
-    known = test.get("test_metadata") or {}
+    known: Mapping[str, Any] = test.get("test_metadata") or {}
     if known.get("name") not in _TEST_DESCRIPTIONS:
         return None
     arguments = known["kwargs"].get("arguments", known["kwargs"])
     values = {
-        name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        name: ", ".join(map(str, value)) if is_list(value) else str(value)
         for name, value in {**known["kwargs"], **arguments}.items()
     }
     text = _TEST_DESCRIPTIONS[known["name"]].format_map(values)

@@ -2,6 +2,7 @@
 end of a batch, and the dashboards as external assets."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from dagster import (
     AssetExecutionContext,
@@ -51,7 +52,7 @@ def published_snapshot(project: Project) -> AssetsDefinition:
     )
     def published_snapshot(
         context: AssetExecutionContext, clock: RunClock, warehouse: WarehouseResource
-    ) -> MaterializeResult:
+    ) -> MaterializeResult[Any]:
         try:
             with warehouse.open().maintenance("publishing") as session:
                 published = publish(session, project.settings.snapshot_folder, clock.now())
@@ -113,7 +114,7 @@ def ledger_export(project: Project) -> AssetsDefinition:
     )
     def mirror_alert_ledger(
         context: AssetExecutionContext, clock: RunClock, warehouse: WarehouseResource, ledger: AlertLedger
-    ) -> Iterator[MaterializeResult]:
+    ) -> Iterator[MaterializeResult[Any]]:
         try:
             with ledger.open() as opened, warehouse.open().maintenance("the alert ledger's copy") as session:
                 written = export_ledger(opened, session)

@@ -31,7 +31,7 @@ from audit_assets.warehouse.factory import open_warehouse
 from audit_assets.warehouse.protocol import Warehouse
 
 
-class RunResource(ConfigurableResource):
+class RunResource(ConfigurableResource[Any]):
     """A resource of a run, which holds the run's lock from before its first step."""
 
     def setup_for_execution(self, context: InitResourceContext) -> None:

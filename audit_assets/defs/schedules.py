@@ -4,6 +4,7 @@ and the delivery of alerts."""
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
+import dagster as dg
 from dagster import (
     AssetCheckKey,
     AssetKey,
@@ -21,9 +22,6 @@ from dagster import (
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    define_asset_job,
-    schedule,
-    sensor,
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from rich.console import Console
@@ -64,7 +62,7 @@ EVERY_SECONDS = 15
 def jobs(rule_keys: Collection[AssetCheckKey]) -> list[UnresolvedAssetJobDefinition]:
     """The jobs that build assets, and the one that only judges the rules."""
     return [
-        define_asset_job(
+        dg.define_asset_job(
             SYNC_JOB,
             selection=AssetSelection.all(),
             description=(
@@ -72,7 +70,7 @@ def jobs(rule_keys: Collection[AssetCheckKey]) -> list[UnresolvedAssetJobDefinit
                 "runs and backfills use the same job; they differ only in what they read."
             ),
         ),
-        define_asset_job(
+        dg.define_asset_job(
             MODELS_JOB,
             selection=AssetSelection.all() - AssetSelection.assets(*SYNCED),
             description=(
@@ -81,7 +79,7 @@ def jobs(rule_keys: Collection[AssetCheckKey]) -> list[UnresolvedAssetJobDefinit
             ),
             tags={"audit/mode": "models"},
         ),
-        define_asset_job(
+        dg.define_asset_job(
             JUDGE_JOB,
             selection=AssetSelection.checks(*rule_keys),
             description="Only the rules, on the published snapshot, so that they are judged even if the sync is down.",
@@ -107,7 +105,7 @@ def sync_sensor(project: Project, assets: Sequence[AssetKey], every_batch: Seque
     """The continuous sync: micro-batches of all `assets` with the checks `every_batch`."""
     cadence = project.policy.cadence
 
-    @sensor(
+    @dg.sensor(
         job_name=SYNC_JOB,
         minimum_interval_seconds=round(cadence.poll.total_seconds()),
         default_status=DefaultSensorStatus.RUNNING,
@@ -167,7 +165,7 @@ def judge_sensor(project: Project) -> SensorDefinition:
     # A batch is due after the heartbeat plus the sensor's interval. Beyond that it is not just waiting for its turn.
     overdue = cadence.heartbeat + cadence.poll
 
-    @sensor(
+    @dg.sensor(
         job_name=JUDGE_JOB,
         minimum_interval_seconds=30,
         default_status=DefaultSensorStatus.RUNNING,
@@ -195,7 +193,7 @@ def judge_sensor(project: Project) -> SensorDefinition:
 def schedules(policy: SyncPolicy) -> list[ScheduleDefinition]:
     """The hourly delta, the nightly repair, and the day that has just ended."""
 
-    @schedule(
+    @dg.schedule(
         job_name=SYNC_JOB,
         cron_schedule="0 * * * *",
         execution_timezone="UTC",
@@ -206,7 +204,7 @@ def schedules(policy: SyncPolicy) -> list[ScheduleDefinition]:
         moment = context.scheduled_execution_time
         return _run_request(moment, "delta", _day(moment))
 
-    @schedule(
+    @dg.schedule(
         job_name=SYNC_JOB,
         cron_schedule=f"0 {policy.repair.hour} * * *",
         execution_timezone=policy.repair.timezone,
@@ -220,7 +218,7 @@ def schedules(policy: SyncPolicy) -> list[ScheduleDefinition]:
         moment = context.scheduled_execution_time
         return _run_request(moment, "full", _day(moment))
 
-    @schedule(
+    @dg.schedule(
         job_name=SYNC_JOB,
         cron_schedule="20 0 * * *",
         execution_timezone="UTC",
@@ -246,7 +244,7 @@ def _run_request(moment: datetime, mode: Mode, partition: str) -> RunRequest:
 def delivery_sensor(settings: Settings) -> SensorDefinition:
     """The sensor that delivers the outbox."""
 
-    @sensor(
+    @dg.sensor(
         minimum_interval_seconds=EVERY_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
         description="Sends the deliveries in the outbox to PagerDuty, Slack and tickets, or to the console if none is "

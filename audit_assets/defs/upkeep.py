@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 from dagster import (
     AssetCheckKey,
     DagsterInstance,
@@ -18,7 +19,6 @@ from dagster import (
     OpExecutionContext,
     RunsFilter,
     ScheduleDefinition,
-    job,
     op,
 )
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
@@ -113,7 +113,7 @@ def upkeep_job(project: Project, watched: Collection[AssetCheckKey]) -> JobDefin
             f"{rows} rows of ai_audit_sync_state, {evaluations} evaluations and {files} orphaned files deleted"
         )
 
-    @job(
+    @dg.job(
         description="Keeps disk usage constant with a run every half minute.", tags={"audit/mode": "upkeep", **RETRIES}
     )
     def upkeep() -> None:

@@ -14,7 +14,7 @@ from dagster import DagsterInstance
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._utils.log import configure_loggers
-from dagster_webserver.app import create_app_from_workspace_process_context
+from dagster_webserver import app as dagster_ui
 from dagster_webserver.version import __version__
 
 from audit_assets.private_files import restrict_new_files
@@ -134,7 +134,7 @@ def serve(workspace_file: str, port: int) -> None:
         instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
         target = WorkspaceFileTarget([workspace_file])
         with WorkspaceProcessContext(instance, workspace_load_target=target, version=__version__) as context:
-            app = create_app_from_workspace_process_context(context, live_data_poll_rate=2000)
+            app = dagster_ui.create_app_from_workspace_process_context(context, live_data_poll_rate=2000)
             uvicorn.run(
                 guard(app, allowed),
                 host=HOST,

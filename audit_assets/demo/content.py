@@ -75,15 +75,16 @@ def draw_texts(rng: np.random.Generator, pool: pl.Series, size: int) -> pl.Serie
 
 def _pool(rng: np.random.Generator, median_words: float) -> pl.Series:
     lengths = np.clip(rng.lognormal(np.log(median_words), 0.7, POOL), 1, 160).astype(int)
-    words = rng.integers(0, len(_WORDS), lengths.sum())
-    unusual = rng.random(lengths.sum()) < 0.02
-    unusual_words = rng.integers(0, len(_UNUSUAL), lengths.sum())
+    total = int(lengths.sum())
+    words = rng.integers(0, len(_WORDS), total)
+    unusual = rng.random(total) < 0.02
+    unusual_words = rng.integers(0, len(_UNUSUAL), total)
     openings = rng.integers(0, len(_OPENINGS), POOL)
     texts: list[str] = []
     start = 0
     for opening, length in zip(openings, lengths, strict=True):
         span = range(start, start + int(length))
-        chosen = (_UNUSUAL[unusual_words[i]] if unusual[i] else _WORDS[words[i]] for i in span)
+        chosen: list[str] = [_UNUSUAL[unusual_words[i]] if unusual[i] else _WORDS[words[i]] for i in span]
         texts.append(json.dumps(f"{_OPENINGS[opening]} {' '.join(chosen)}.", ensure_ascii=False)[1:-1])
         start += int(length)
     return pl.Series(texts)

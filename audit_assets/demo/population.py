@@ -138,7 +138,7 @@ def workflows(population: Population) -> pl.DataFrame:
     rng = np.random.default_rng([population.seed, 2])
     names = ("Atlas", "Borealis", "Café", "Delta", "Élan", "Fjord", "Größe", "Harbour", "東京", "Juniper")
     size = len(population.workspace_ids)
-    teams = [TEAMS[pick] for pick in rng.integers(0, len(TEAMS), size)]
+    teams: list[str] = [TEAMS[pick] for pick in rng.integers(0, len(TEAMS), size)]
     owners = [f"owner{pick:02d}@example.com" if pick else None for pick in rng.integers(0, 60, size)]
     titles = [
         f"{names[pick]} {team} {number}"

@@ -126,9 +126,8 @@ def _code_server_problem(socket: Path) -> str | None:
 
     message = b"\x0a\x04ping"  # PingRequest { string echo = 1 }: Dagster's own classes take seconds to import
     with grpc.insecure_channel(f"unix:{socket}") as channel:
-        ping = channel.unary_unary("/api.DagsterApi/Ping")
         try:
-            ping(message, timeout=_ANSWERS_WITHIN_S)
+            channel.unary_unary("/api.DagsterApi/Ping")(message, timeout=_ANSWERS_WITHIN_S)
         except grpc.RpcError as error:
             return f"ping: {error.code().name}"
     return None

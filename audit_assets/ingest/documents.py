@@ -11,14 +11,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import pyarrow as pa
 
 from audit_assets.ingest.extract import TEXT_LIMITS
 from audit_assets.ingest.policy import SyncPolicy, parts_of
 
-Value = Any  # None, bool, Number, str, list or dict, as json gives them
+# As json gives it; a number is a Number.
+Value: TypeAlias = "bool | str | list[Value] | dict[str, Value] | None"
 _Reader = Callable[[Value], Any]
 
 # The limits of Postgres' numeric: digits before and after the decimal point.
@@ -27,7 +28,7 @@ _NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _INDEX = re.compile(r"-?\d+")
 
-_MISSING = object()
+_MISSING: Any = object()
 
 # The nesting depth that is read: slightly more than jsonb accepts with the default stack of Postgres.
 LEVELS = 8192

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
+from audit_assets.config.json_values import is_object
 from audit_assets.config.validation import Duration, FrozenModel, InvalidFileError, Timezone, parse_model
 from audit_assets.warehouse.bigquery.client import BigQueryOptions
 
@@ -123,7 +124,7 @@ class Statuses(FrozenModel):
     @model_validator(mode="before")
     @classmethod
     def _defaults_give_way(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or not all(isinstance(words, list | tuple) for words in given.values()):
+        if not is_object(given) or not all(isinstance(words, list | tuple) for words in given.values()):
             return given
         listed = {_compared(word) for words in given.values() for word in words}
         kept = {

@@ -1,6 +1,5 @@
 """Evaluates the conditions of a rule over rows of facts; pure. Figures are finite floats or null."""
 
-import operator
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import reduce
@@ -199,7 +198,7 @@ def _gated(
     rule: Rule, violated: Mapping[str, pl.Series], rows: pl.DataFrame, table: WatchedTable
 ) -> tuple[pl.Series, pl.Series]:
     """Whether each row fires (null: cannot be judged), and whether only a gate suppressed it."""
-    any_condition = reduce(operator.or_, violated.values())
+    any_condition = reduce(pl.Series.__or__, violated.values())
     if rule.judgeable_when is not None and not rule.is_literal:
         judgeable = _truth(rule.judgeable_when, rule, rows, table).fill_null(False)
         any_condition = _where(

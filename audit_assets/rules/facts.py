@@ -10,7 +10,7 @@ from typing import Literal
 import polars as pl
 
 from audit_assets.rules.business_clock import BusinessCalendar, business_minutes
-from audit_assets.warehouse.schema import contract
+from audit_assets.warehouse.schema import ColumnTypes, contract
 
 WindowName = Literal["running_and_last_closed_day", "last_closed_day", "last_closed_step", "now"]
 
@@ -50,7 +50,7 @@ class WatchedTable:
     @cached_property
     def schema(self) -> Mapping[str, pl.DataType]:
         """Column → type, in the order of the contract."""
-        columns = contract(self.name) if self.is_mart else {}
+        columns = contract(self.name) if self.is_mart else dict[str, ColumnTypes]()
         return MappingProxyType({name: _TYPES[types.duckdb] for name, types in columns.items()} | dict(self.computed))
 
     @property

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import (
     BeforeValidator,
@@ -55,7 +55,7 @@ def _number_as_text(value: Any) -> Any:
 def parse_steps(value: Any) -> tuple[int, int]:
     """`2 of 3` as (2, 3): 2 of the last 3 steps must fire. Raises ValueError on anything else."""
     if isinstance(value, tuple):
-        return value
+        return cast("tuple[int, int]", value)  # a default of the model
     found = _STEPS.fullmatch(str(value).strip())
     if found is None or int(found[1]) > int(found[2]):
         raise ValueError(f"{value!r} is not a number of steps; write how many of the last steps fire, such as 2 of 3")

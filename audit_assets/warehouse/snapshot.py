@@ -272,7 +272,7 @@ def open_snapshot(
     connection = duckdb.connect(config={"threads": 2})
     connection.execute(f"set TimeZone = 'UTC'; create schema {SCHEMA}")
     wanted = {*manifest.files, *manifest.views} if tables is None else set(tables)
-    read = wanted | ({"ai_audit_logs"} if wanted & set(manifest.views) else set())
+    read = wanted | ({"ai_audit_logs"} if wanted & set(manifest.views) else set[str]())
     for table in sorted(read & set(manifest.files)):
         connection.execute(_view(folder, manifest, table, days))
     for name in sorted(wanted & set(manifest.views)):

@@ -74,7 +74,9 @@ class Notification:
     contributors: tuple[Contributor, ...] = ()
     run_url: str | None = None
     pages: bool = False
-    look_alikes: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    look_alikes: Mapping[str, tuple[str, tuple[str, ...]]] = field(
+        default_factory=dict[str, tuple[str, tuple[str, ...]]]
+    )
     cause: str = ""
     registered: tuple[str, ...] = ()
     more_registered: int = 0

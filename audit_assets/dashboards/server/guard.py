@@ -5,12 +5,13 @@
 
 from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import dash
 import flask
 from dash.exceptions import DependencyException, UnsupportedRelativePath
 
+from audit_assets.config.json_values import is_list, is_object
 from audit_assets.request_guard import refusal
 
 LONGEST_BODY = 1_000_000  # bytes; requests of a page have a few hundred
@@ -84,34 +85,34 @@ def guard_requests(app: dash.Dash) -> None:
 
 def _problem(app: dash.Dash, payload: Any) -> str | None:
     """The problem of a callback request, if any. Dash would respond 500 to a missing part or a part of another type."""
-    if not isinstance(payload, dict):
+    if not is_object(payload):
         return "the body is not a JSON object"
     output = payload.get("output")
-    callback = app.callback_map.get(output) if isinstance(output, str) else None
+    callback = cast("Any", app.callback_map.get(output)) if isinstance(output, str) else None
     if callback is None or "callback" not in callback:
         return "unknown callback"
     outputs = [{"id": item.component_id, "property": item.component_property} for item in _listed(callback["output"])]
     if payload.get("outputs") not in (outputs, outputs[0]):
         return "outputs do not match the callback"
     for part in ("inputs", "state"):
-        given, known = payload.get(part) or [], callback[part]
-        if not isinstance(given, list) or [_named(item) for item in given] != known:
+        given: Any = payload.get(part) or []
+        if not is_list(given) or [_named(item) for item in given] != callback[part]:
             return f"{part} do not match the callback"
         if not all(isinstance(item.get("value"), str) and len(item["value"]) <= _LONGEST_VALUE for item in given):
             return f"a value of {part} is not a string, or too long"
-    changed = payload.get("changedPropIds", [])
+    changed: Any = payload.get("changedPropIds", [])
     names = [f"{item['id']}.{item['property']}" for item in callback["inputs"]]
-    if not isinstance(changed, list) or not all(item in names for item in changed):
+    if not is_list(changed) or not all(item in names for item in changed):
         return "changedPropIds are not inputs of this callback"
     return None
 
 
 def _listed(output: Any) -> list[Any]:
-    return list(output) if isinstance(output, list | tuple) else [output]
+    return list(cast("Iterable[Any]", output)) if isinstance(output, list | tuple) else [output]
 
 
 def _named(given: Any) -> dict[str, Any]:
-    return {name: given.get(name) for name in ("id", "property")} if isinstance(given, dict) else {}
+    return {name: given.get(name) for name in ("id", "property")} if is_object(given) else {}
 
 
 def _plain(text: str, status: int) -> flask.Response:

@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from audit_assets.config.json_values import is_object
 from audit_assets.warehouse.bigquery.client import TableLocation
 from audit_assets.warehouse.protocol import WarehouseError
 
@@ -76,9 +77,9 @@ def to_warehouse_error(error: Exception, location: TableLocation) -> WarehouseEr
 
 def reason_of(error: object) -> str:
     """Google's reason for an error, such as quotaExceeded; empty if there is none."""
-    errors = getattr(error, "errors", None) or [{}]
+    errors = getattr(error, "errors", None) or [None]
     first = errors[0]
-    return str(first.get("reason", "")) if isinstance(first, dict) else ""
+    return str(first.get("reason", "")) if is_object(first) else ""
 
 
 def _message(error: Exception) -> str:

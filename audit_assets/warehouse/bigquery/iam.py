@@ -1,12 +1,13 @@
 """Access control in BigQuery: dataset access lists, row policies, policy tags and masks, by client and REST APIs."""
 
 import re
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
+from audit_assets.config.json_values import is_object
 from audit_assets.warehouse.access import MASKED_READER, RAW_READER, VIEWER, DatasetAccess, RowPolicyState, TagState
 from audit_assets.warehouse.bigquery.client import TableLocation, open_client
 from audit_assets.warehouse.protocol import WarehouseError
@@ -66,7 +67,7 @@ class Rest:
         document = _json(answer)
         if answer.status_code >= 400:
             problem = document.get("error", {})
-            message = problem.get("message", "") if isinstance(problem, dict) else str(problem)
+            message = problem.get("message", "") if is_object(problem) else str(problem)
             raise WarehouseError(f"{about}: {with_fix(message or answer.reason_phrase, answer.status_code)}")
         return document
 
@@ -97,7 +98,7 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
         document = answer.json()
     except ValueError:
         return {}
-    return document if isinstance(document, dict) else {}
+    return document if is_object(document) else {}
 
 
 CATALOG = "https://datacatalog.googleapis.com/v1"
@@ -246,7 +247,8 @@ class GoogleAccessPlane:
 
     def names(self, dataset: str) -> frozenset[str]:
         with _google_errors(f"listing the tables of {dataset}"):
-            return frozenset(table.table_id for table in self._client.list_tables(dataset, **self._request_options))
+            tables = cast("Iterable[Any]", self._client.list_tables(dataset, **self._request_options))
+            return frozenset(table.table_id for table in tables)
 
     def readers(self, dataset: str, name: str) -> frozenset[str]:
         from google.api_core.exceptions import NotFound
@@ -258,7 +260,7 @@ class GoogleAccessPlane:
                 )
             except NotFound:  # a sync's staging table, which is deleted soon
                 return frozenset()
-        return _members(iam_policy.bindings, VIEWER)
+        return _members(cast("list[Any]", iam_policy.bindings), VIEWER)
 
     def row_policies(self, dataset: str, table: str) -> Mapping[str, RowPolicyState]:
         address = f"{self._base}/{dataset}/tables/{table}/rowAccessPolicies"
@@ -283,8 +285,9 @@ class GoogleAccessPlane:
 
     def column_tags(self, taxonomy: str, dataset: str, table: str) -> Mapping[str, str]:
         with _google_errors(f"reading the columns of {dataset}.{table}"):
-            schema = self._client.get_table(f"{self._client.project}.{dataset}.{table}", **self._request_options).schema
-        tagged = {str(field.name): str(field.policy_tags.names[0]) for field in schema if field.policy_tags}
+            found = self._client.get_table(f"{self._client.project}.{dataset}.{table}", **self._request_options)
+        fields = cast("list[Any]", found.schema)
+        tagged = {str(field.name): str(field.policy_tags.names[0]) for field in fields if field.policy_tags}
         if not tagged:
             return {}
         names = {without_project(resource): name for name, resource in self._tags.resources(taxonomy).items()}
@@ -303,7 +306,7 @@ class GoogleAccessPlane:
         with _google_errors(f"tagging columns of {dataset}.{table}"):
             found = self._client.get_table(f"{self._client.project}.{dataset}.{table}", **self._request_options)
             schema: list[bigquery.SchemaField] = []
-            for field in found.schema:
+            for field in cast("list[Any]", found.schema):
                 api = field.to_api_repr()
                 if field.name in tags:
                     tag = tags[field.name]
@@ -315,7 +318,8 @@ class GoogleAccessPlane:
     def _rows(self, sql: str) -> list[Mapping[str, object]]:
         # The job's own retry would take another ten minutes.
         job = self._client.query(sql, job_retry=None, **self._request_options)
-        return [dict(row) for row in job.result(job_retry=None, **self._request_options)]
+        rows = cast("Iterable[Any]", job.result(job_retry=None, **self._request_options))
+        return [dict(row) for row in rows]
 
     def _view(self, entry: "bigquery.AccessEntry") -> tuple[str, str]:
         """(dataset, view); the dataset includes the project if it is another one."""
@@ -351,7 +355,7 @@ def _signing_client() -> httpx.Client:
     import google.auth
 
     with _google_errors("signing in"):
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        credentials = cast("Any", google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])[0])
     return httpx.Client(auth=GoogleAuth(credentials))
 
 
@@ -426,7 +430,8 @@ def _google_errors(doing: str) -> Generator[None]:
     try:
         yield
     except RetryError as error:
-        why = f" ({type(error.cause).__name__})" if error.cause else ""
+        cause: object = error.cause
+        why = f" ({type(cause).__name__})" if cause else ""
         raise WarehouseError(
             f"{doing}: nothing answered{why}; check the network, and that AI_AUDIT_BIGQUERY_ENDPOINT is right or unset"
         ) from None

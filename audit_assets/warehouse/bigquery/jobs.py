@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import polars as pl
 import pyarrow as pa
@@ -33,9 +33,10 @@ def decoded(rows: "RowIterator") -> pa.Table:
     fields = list(rows.schema)
     kinds = [_kind(field) for field in fields]
     if None in kinds:
-        return rows.to_arrow(create_bqstorage_client=False)
+        return cast("pa.Table", rows.to_arrow(create_bqstorage_client=False))
     types = {field.name: kind for field, kind in zip(fields, kinds, strict=True) if kind is not None}
-    parts = [_page(page.raw_page.get("rows") or (), types) for page in rows.pages]
+    pages = cast("Iterable[Any]", rows.pages)
+    parts = [_page(page.raw_page.get("rows") or (), types) for page in pages]
     frame = pl.concat(parts) if parts else _page((), types)
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
@@ -57,7 +58,7 @@ def _number(text: pl.Expr) -> pl.Expr:
     return text.replace({"Infinity": "inf", "-Infinity": "-inf"}).cast(pl.Float64)
 
 
-_CASTS = {
+_CASTS: Mapping[str, Callable[[pl.Expr], pl.Expr]] = {
     "STRING": lambda text: text,
     "INT64": lambda text: text.cast(pl.Int64),
     "FLOAT64": _number,
@@ -87,7 +88,7 @@ class Jobs:
     def rows(self, sql: str, parameters: Mapping[str, Sequence[str]] | None = None) -> list[tuple[Any, ...]]:
         """The rows of a query; `parameters` maps names to lists of text."""
         with google_errors(self.location):
-            return [tuple(row.values()) for row in self._query(sql, parameters)]
+            return [tuple(row.values()) for row in cast("Iterable[Any]", self._query(sql, parameters))]
 
     def arrow(self, sql: str, parameters: Mapping[str, Sequence[str]] | None = None) -> pa.Table:
         """The rows of a query as Arrow, times in UTC."""
@@ -148,7 +149,9 @@ class Jobs:
 
         with google_errors(self.location):
             try:
-                found = list(self._open().list_tables(self._dataset, retry=_retry(), timeout=_REQUEST_SECONDS))
+                found: list[Any] = list(
+                    self._open().list_tables(self._dataset, retry=_retry(), timeout=_REQUEST_SECONDS)
+                )
             except NotFound:
                 return frozenset()
         return frozenset(table.table_id for table in found)
@@ -157,7 +160,7 @@ class Jobs:
         """The names of a table's columns."""
         with google_errors(self.location):
             found = self._open().get_table(self.location.path(table), retry=_retry(), timeout=_REQUEST_SECONDS)
-        return frozenset(field.name for field in found.schema)
+        return frozenset(field.name for field in cast("list[SchemaField]", found.schema))
 
     def make_dataset(self) -> None:
         """Creates the dataset if it is missing."""
@@ -215,7 +218,7 @@ class Jobs:
                 job.result(retry=_retry(), timeout=_JOB_SECONDS)
                 return
             except GoogleAPICallError:
-                ended = job.error_result or {}
+                ended = cast("Mapping[str, Any]", job.error_result or {})
                 if ended.get("reason") not in TRANSIENT or attempt == _ATTEMPTS:
                     raise
                 time.sleep(2.0**attempt)

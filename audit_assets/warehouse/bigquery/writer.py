@@ -135,7 +135,7 @@ class BigQueryWriter:
         location = self._jobs.location
         table = location.table("ai_audit_workspaces")
         found = None if batch is None else normalized_rows(batch)
-        at_source = set() if found is None else set(found.column("workspace_id").to_pylist())
+        at_source: set[str] = set() if found is None else set(found.column("workspace_id").to_pylist())
         known = {id_ for (id_,) in self._jobs.rows(f"select workspace_id from {table}")}
         missing = len(known - at_source)
         if options.limit is not None and options.limit.is_lost(len(known) - missing, len(known)):
