@@ -6,11 +6,12 @@ Parquet, upload, queries, waiting. The figure does not describe BigQuery itself.
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -63,7 +64,7 @@ def _rounds(emulator: Emulator, folder: Path, size: Size) -> Iterator[tuple[floa
     for number in range(size.rounds + 1):
         rows = size.existing if number == 0 else size.batch
         with warehouse.writer("a benchmark") as writer:
-            known = {job.job_id for job in client.list_jobs(timeout=30)}
+            known = {job.job_id for job in cast("Iterable[Any]", client.list_jobs(timeout=30))}
             began = time.perf_counter()
             load = writer.load(
                 ExtractBatch(_rows(max(0, first - rows // 10), rows), _SQL),
@@ -77,7 +78,7 @@ def _rounds(emulator: Emulator, folder: Path, size: Size) -> Iterator[tuple[floa
         first += load.counts.added
         own = sum(
             (job.ended - job.started).total_seconds()
-            for job in client.list_jobs(timeout=30)
+            for job in cast("Iterable[Any]", client.list_jobs(timeout=30))
             if job.job_id not in known and job.started and job.ended
         )
         if number > 0:

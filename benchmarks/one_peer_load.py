@@ -7,9 +7,10 @@ normalization of rows. `whole` reads the table at once, which is dlt's default; 
 import json
 import sys
 import time
+from importlib import import_module
 
-import dlt  # pyright: ignore[reportMissingImports]  # only installed in the peer's environment
-from dlt.sources.sql_database import sql_table  # pyright: ignore[reportMissingImports]
+dlt = import_module("dlt")  # only installed in the peer's environment
+sql_table = import_module("dlt.sources.sql_database").sql_table
 
 
 def main() -> None:

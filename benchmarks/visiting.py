@@ -4,7 +4,7 @@ Uses Chromium with a new, empty profile for each visit, so that nothing is cache
 clock, from its request to the frame after its last tile is drawn.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -111,12 +111,15 @@ def visit(url: str) -> Visit:
         session.send("Performance.enable", {"timeDomain": "threadTicks"})
         addresses: dict[str, str] = {}
         sizes: dict[str, int] = {}
-        session.on(
-            "Network.requestWillBeSent", lambda event: addresses.update({event["requestId"]: event["request"]["url"]})
-        )
-        session.on(
-            "Network.loadingFinished", lambda event: sizes.update({event["requestId"]: int(event["encodedDataLength"])})
-        )
+
+        def note_address(event: Mapping[str, Any]) -> None:
+            addresses[event["requestId"]] = event["request"]["url"]
+
+        def note_size(event: Mapping[str, Any]) -> None:
+            sizes[event["requestId"]] = int(event["encodedDataLength"])
+
+        session.on("Network.requestWillBeSent", note_address)
+        session.on("Network.loadingFinished", note_size)
         page.add_init_script(_CLOCK)
         page.goto(url)
         page.wait_for_function("window.paintedAt !== undefined")

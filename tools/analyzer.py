@@ -245,10 +245,15 @@ def load_analyzer_module(cache: Path) -> None:
     def address(of: Any, at: int) -> int:
         return ctypes.addressof(of.memory.data_ptr().contents) + at
 
-    # zetasql copies messages byte by byte in Python; this does the same in one call.
+    # zetasql copies messages byte by byte in Python; these do the same in one call.
+    def write_bytes(self: Any, at: int, data: bytes) -> None:
+        ctypes.memmove(address(self, at), data, len(data))
+
+    def read_bytes(self: Any, at: int, size: int) -> bytes:
+        return ctypes.string_at(address(self, at), size)
+
     patched: Any = WasmClient
-    patched.write_bytes = lambda self, at, data: ctypes.memmove(address(self, at), data, len(data))
-    patched.read_bytes = lambda self, at, size: ctypes.string_at(address(self, at), size)
+    patched.write_bytes, patched.read_bytes = write_bytes, read_bytes
     patched = client
     patched.Module = CachedModule
 

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -170,17 +170,23 @@ def _offline_warehouse(scripts: list[str], tables: dict[str, Columns]) -> Genera
         name = str(relation.identifier).split("__dbt_tmp")[0]
         return [BigQueryColumn(column, types[kind]) for column, kind in tables[name]]
 
+    def always(value: object) -> Callable[..., object]:
+        def answer(*_: object, **__: object) -> object:
+            return value
+
+        return answer
+
     stand_ins: dict[str, object] = {
         "get_relation": get_relation,
         "execute": execute,
         "get_columns_in_relation": get_columns,
-        "get_column_schema_from_query": lambda *_: [],  # contracts are compared by `problems_of`
-        "list_relations_without_caching": lambda *_: [],
-        "list_schemas": lambda *_: [WINDOW["AI_AUDIT_BIGQUERY_DATASET"]],
-        "create_schema": lambda *_: None,
-        "drop_relation": lambda *_: None,
-        "is_replaceable": lambda *_: True,
-        "expand_target_column_types": lambda *_, **__: None,
+        "get_column_schema_from_query": always([]),  # contracts are compared by `problems_of`
+        "list_relations_without_caching": always([]),
+        "list_schemas": always([WINDOW["AI_AUDIT_BIGQUERY_DATASET"]]),
+        "create_schema": always(None),
+        "drop_relation": always(None),
+        "is_replaceable": always(True),
+        "expand_target_column_types": always(None),
     }
     with contextlib.ExitStack() as stack:
         for name, stand_in in stand_ins.items():

@@ -104,7 +104,7 @@ class Dev:
 
     def backfill_status(self, backfill_id: str) -> tuple[str, str | None]:
         status = self.query(_BACKFILL_STATUS, id=backfill_id)["partitionBackfillOrError"]
-        return status["status"], (status["error"] or {}).get("message")
+        return status["status"], status["error"].get("message") if status["error"] else None
 
     def runs(self, **tags: str) -> list[dict[str, Any]]:
         """The runs with these tags (`__` for `/`), newest first."""

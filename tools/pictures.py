@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 
 from audit_assets.dashboards.capture import ARGUMENTS, ChromiumError, find_chromium
@@ -124,10 +125,10 @@ def take(url: str, folder: Path, report: Callable[[str], None], only: frozenset[
 def _shrink(path: Path) -> None:
     """Reduces the picture to 128 colors if Pillow is installed. The UI uses few colors."""
     try:
-        from PIL import Image  # pyright: ignore[reportMissingImports]
+        pillow = import_module("PIL.Image")
     except ImportError:
         return
-    with Image.open(path) as image:
+    with pillow.open(path) as image:
         small = image.convert("RGB").quantize(128)
     small.save(path, optimize=True)
 

@@ -206,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = options.clock or ([] if own else [clock.name for clock in CLOCKS])
     clocks = [*(clock for clock in CLOCKS if clock.name in names), *own]
     results: list[SuiteResult] = []
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     try:
         with fakes() as preload:
             for number, clock in enumerate(clocks, 1):

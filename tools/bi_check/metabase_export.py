@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from audit_assets.config.json_values import is_list, is_object
 from audit_assets.config.validation import Problem, did_you_mean
 from audit_assets.config.yaml_files import DocumentError, is_yaml_file, read_values
 from audit_assets.settings import PROJECT_ROOT
@@ -187,12 +188,12 @@ def misnamed_columns(export: Export, file: str, entity: Entity, columns: Sequenc
 
 
 def _model(entity: Any) -> str:
-    meta = entity.get("serdes/meta") if isinstance(entity, dict) else None
-    return str(meta[-1].get("model")) if isinstance(meta, list) and meta and isinstance(meta[-1], dict) else ""
+    meta = entity.get("serdes/meta") if is_object(entity) else None
+    return str(meta[-1].get("model")) if is_list(meta) and meta and is_object(meta[-1]) else ""
 
 
 def _listed(value: object) -> list[str]:
-    return [str(each) for each in value] if isinstance(value, list) else [] if value is None else [str(value)]
+    return [str(each) for each in value] if is_list(value) else [] if value is None else [str(value)]
 
 
 def _of_entity(export: Export, file: str, entity: Entity, known: _Known) -> Iterator[Problem]:
@@ -224,7 +225,7 @@ def _of_card(export: Export, file: str, entity: Entity, known: _Known) -> Iterat
     query = entity["dataset_query"]
     if query.get("database") not in known.of("Database"):
         yield export.problem(file, "database", f"{query.get('database')}: no such database")
-    stages = query.get("stages") or [{}]
+    stages: list[Any] = query.get("stages") or [{}]
     if "native" not in stages[0]:
         yield export.problem(file, "dataset_query", "has no native query")
         return

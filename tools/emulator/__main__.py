@@ -23,7 +23,7 @@ def main() -> int:
 
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda _number, _frame: ended.set())
     folder = read_settings().home / "emulator"
     try:
         with running_emulator(folder, arguments.port, arguments.project, arguments.data_dir) as emulator:

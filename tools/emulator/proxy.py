@@ -34,8 +34,8 @@ class Proxy:
     """A proxy's address, its pending faults, and the forwarded requests (method, path)."""
 
     endpoint: str = ""
-    faults: list[Fault] = field(default_factory=list)
-    passed: list[tuple[str, str]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list[Fault])
+    passed: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
     def fault(self, method: str, path: str, body: bytes) -> Fault | None:
         for fault in self.faults:

@@ -16,7 +16,7 @@ class Reply:
 
     status: int
     body: Any = ""
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict[str, str])
     effects: tuple[Effect, ...] = ()
 
     @property

@@ -15,7 +15,7 @@ class Request:
     path: str
     body: Any
     size: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def bearer(self) -> str | None:

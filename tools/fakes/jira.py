@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from audit_assets.config.json_values import is_object
 from tools.fakes.answering import Reply
 from tools.fakes.asked import Request
 from tools.fakes.reading import Effect
@@ -59,7 +60,7 @@ class FakeJira:
         )
 
     def _create(self, body: Any, issues: dict[str, Effect]) -> Reply:
-        fields = body.get("fields", {}) if isinstance(body, dict) else {}
+        fields: dict[str, Any] = body.get("fields", {}) if is_object(body) else {}
         field_errors = dict(self._field_errors(fields))
         if field_errors:
             return Reply(400, _errors(**field_errors))
@@ -89,7 +90,7 @@ class FakeJira:
                 yield name, f"{name} is required."
 
     def _comment(self, key: str, body: Any) -> Reply:
-        text = body.get("body") if isinstance(body, dict) else None
+        text = body.get("body") if is_object(body) else None
         if not isinstance(text, str) or not text.strip():
             return Reply(400, _errors(comment="Comment body can not be empty!"))
         effect = {"kind": "comment", "at": time.time(), "key": key, "body": text}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from audit_assets.config.json_values import is_list, is_object
 from tools.fakes.answering import Reply
 from tools.fakes.reading import Incident
 
@@ -28,7 +29,7 @@ class FakePagerDuty:
     routing_key: str | None = None
     bad_key: bool = False
     api_token: str | None = None
-    _acknowledged: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _acknowledged: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
 
     def acknowledge(self, key: str, by: str, at: datetime) -> None:
         """Simulates a person who acknowledges the incident of `key` in PagerDuty."""
@@ -78,7 +79,7 @@ class FakePagerDuty:
 
 
 def _errors(body: Any) -> list[str]:
-    if not isinstance(body, dict):
+    if not is_object(body):
         return ["Event must be a JSON object"]
     errors = list(_key_errors(body.get("routing_key")))
     action, key = body.get("event_action"), body.get("dedup_key")
@@ -88,8 +89,8 @@ def _errors(body: Any) -> list[str]:
         errors.append(f"'dedup_key' is longer than {LONGEST_KEY} characters")
     if action in ("acknowledge", "resolve") and not key:
         errors.append("'dedup_key' is missing or blank")
-    links = body.get("links", [])
-    if not isinstance(links, list) or any(not isinstance(link, dict) or not link.get("href") for link in links):
+    links: Any = body.get("links", [])
+    if not is_list(links) or any(not is_object(link) or not link.get("href") for link in links):
         errors.append("'links' is invalid (must be a list of objects with href)")
     if action == "trigger":
         errors.extend(_payload_errors(body.get("payload")))
@@ -106,7 +107,7 @@ def _key_errors(key: Any) -> list[str]:
 
 
 def _payload_errors(payload: Any) -> list[str]:
-    if not isinstance(payload, dict):
+    if not is_object(payload):
         return ["'payload' is missing or blank"]
     errors = [
         f"'payload.{name}' is missing or blank"

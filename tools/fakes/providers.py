@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
+from audit_assets.config.json_values import is_object
 from tools.fakes.answering import DROPPED, Faults, Reply
 from tools.fakes.asked import Request
 from tools.fakes.jira import FakeJira
@@ -211,7 +212,7 @@ class FakeProviders:
     def _write_log(self, path: str, body: Any, reply: Reply) -> None:
         if self._log is None:
             return
-        logged = {**body, "routing_key": "[left out]"} if isinstance(body, dict) and "routing_key" in body else body
+        logged = {**body, "routing_key": "[left out]"} if is_object(body) and "routing_key" in body else body
         answered = {"status": reply.status, "headers": reply.headers, "body": reply.body}
         line = {"at": time.time(), "path": path, "body": logged, "effects": list(reply.effects), "answered": answered}
         with self._log.open("a") as file:

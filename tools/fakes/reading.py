@@ -72,9 +72,9 @@ Messages = dict[tuple[str, str], Message]  # by channel id and ts
 class Received:
     """Everything that the fakes received. `requests` counts by path and status; a dropped request has status 0."""
 
-    incidents: dict[str, Incident] = field(default_factory=dict)
-    messages: list[Message] = field(default_factory=list)
-    requests: Counter[tuple[str, int]] = field(default_factory=Counter)
+    incidents: dict[str, Incident] = field(default_factory=dict[str, Incident])
+    messages: list[Message] = field(default_factory=list[Message])
+    requests: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
 
     @property
     def posts(self) -> list[Message]:

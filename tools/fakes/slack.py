@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from audit_assets.config.json_values import is_object
 from tools.fakes.answering import Reply
 from tools.fakes.reading import Message, Messages
 from tools.fakes.slack_limits import refusal
@@ -25,12 +26,12 @@ class FakeSlack:
     channels: dict[str, str] | None = None
     bad_token: bool = False
     missing_history_scope: bool = False
-    missing_list_scopes: set[str] = field(default_factory=set)  # types of channels that the token may not list
-    archived: set[str] = field(default_factory=set)  # ids
+    missing_list_scopes: set[str] = field(default_factory=set[str])  # types of channels that the token may not list
+    archived: set[str] = field(default_factory=set[str])  # ids
     forget_messages: bool = False  # all messages count as deleted
-    deleted: set[str] = field(default_factory=set)  # ts of deleted messages
+    deleted: set[str] = field(default_factory=set[str])  # ts of deleted messages
     clock_is_ahead: float = 0.0  # seconds by which Slack's clock is ahead of ours
-    _created: dict[str, str] = field(default_factory=dict)
+    _created: dict[str, str] = field(default_factory=dict[str, str])
     _last: int = 0
 
     def remember(self, messages: Messages) -> None:
@@ -45,7 +46,7 @@ class FakeSlack:
             return _error("not_authed")
         if self.bad_token or (bearer != self.token if self.token else not bearer.startswith("xoxb-")):
             return _error("invalid_auth")
-        if not isinstance(body, dict):
+        if not is_object(body):
             return _error("invalid_json")
         if method in {"conversations.history", "conversations.replies"}:
             return self._history(method, body, messages)
@@ -63,7 +64,8 @@ class FakeSlack:
         return self._edit(channel, body, messages) if method == "chat.update" else self._post(channel, body, messages)
 
     def _post(self, channel: str, body: dict[str, Any], messages: Messages) -> Reply:
-        metadata, thread = body.get("metadata") or {}, body.get("thread_ts")
+        metadata: dict[str, Any] = body.get("metadata") or {}
+        thread = body.get("thread_ts")
         if metadata and not (metadata.get("event_type") and isinstance(metadata.get("event_payload"), dict)):
             return _error("invalid_metadata_format")
         if thread is not None and not self._exists(channel, thread, messages):

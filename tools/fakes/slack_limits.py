@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from audit_assets.config.json_values import is_list, is_object
+
 LONGEST_TEXT = 40_000  # Slack cuts longer text of a message without blocks; the fake refuses it
 BLOCKS, ATTACHMENTS = 50, 100
 # The sum is undocumented: 9,597 characters were accepted and 11,341 were not (slackapi/bolt-js#2867).
@@ -20,7 +22,7 @@ def refusal(content: dict[str, Any]) -> tuple[str, list[str]] | None:
     errors = list(_block_errors(blocks, "/blocks"))
     if errors:
         return "invalid_blocks", errors
-    if attachments is not None and not isinstance(attachments, list):
+    if attachments is not None and not is_list(attachments):
         return "invalid_attachments", []
     if len(attachments or []) > ATTACHMENTS:
         return "too_many_attachments", []
@@ -28,7 +30,7 @@ def refusal(content: dict[str, Any]) -> tuple[str, list[str]] | None:
         errors = list(_block_errors(attachment.get("blocks"), f"/attachments/{place}/blocks"))
         if errors:
             return "invalid_attachments", errors
-    everything = [blocks or [], *(attachment.get("blocks") or [] for attachment in attachments or [])]
+    everything = [blocks or (), *(attachment.get("blocks") or () for attachment in attachments or [])]
     if any(sum(len(text) for text in _texts(group)) > LONGEST_BLOCKS for group in everything):
         return "msg_blocks_too_long", []
     return None
@@ -37,7 +39,7 @@ def refusal(content: dict[str, Any]) -> tuple[str, list[str]] | None:
 def _block_errors(blocks: Any, at: str) -> Iterator[str]:
     if blocks is None:
         return
-    if not isinstance(blocks, list):
+    if not is_list(blocks):
         yield f"[ERROR] must be an array [json-pointer:{at}]"
         return
     if len(blocks) > BLOCKS:
@@ -47,7 +49,7 @@ def _block_errors(blocks: Any, at: str) -> Iterator[str]:
 
 
 def _single_block_errors(block: Any, at: str) -> Iterator[str]:
-    if not isinstance(block, dict) or block.get("type") not in _TYPES:
+    if not is_object(block) or block.get("type") not in _TYPES:
         yield f"[ERROR] unsupported type [json-pointer:{at}/type]"
         return
     kind = block["type"]
@@ -56,7 +58,7 @@ def _single_block_errors(block: Any, at: str) -> Iterator[str]:
             yield f"[ERROR] missing required field: text [json-pointer:{at}]"
         yield from _text_errors(block.get("text"), 3000, f"{at}/text")
         yield from _count_errors(block.get("fields"), 10, f"{at}/fields")
-        for place, text in enumerate(block.get("fields") or []):
+        for place, text in enumerate(block.get("fields") or ()):
             yield from _text_errors(text, 2000, f"{at}/fields/{place}")
     elif kind == "header":
         yield from _text_errors(block.get("text") or {}, 150, f"{at}/text")
@@ -64,7 +66,7 @@ def _single_block_errors(block: Any, at: str) -> Iterator[str]:
         yield from _count_errors(block.get("elements"), 10, f"{at}/elements")
     elif kind == "actions":
         yield from _count_errors(block.get("elements"), 25, f"{at}/elements")
-        for place, button in enumerate(block.get("elements") or []):
+        for place, button in enumerate(block.get("elements") or ()):
             yield from _text_errors(button.get("text") or {}, 75, f"{at}/elements/{place}/text")
             if len(button.get("url", "")) > 3000:
                 yield f"[ERROR] must be less than 3001 characters [json-pointer:{at}/elements/{place}/url]"
@@ -73,7 +75,7 @@ def _single_block_errors(block: Any, at: str) -> Iterator[str]:
 def _text_errors(text: Any, longest: int, at: str) -> Iterator[str]:
     if text is None:
         return
-    if not isinstance(text, dict) or text.get("type") not in {"mrkdwn", "plain_text"} or not text.get("text"):
+    if not is_object(text) or text.get("type") not in {"mrkdwn", "plain_text"} or not text.get("text"):
         yield f"[ERROR] must be a text object that is not empty [json-pointer:{at}]"
     elif len(text["text"]) > longest:
         yield f"[ERROR] must be less than {longest + 1} characters [json-pointer:{at}/text]"
@@ -86,10 +88,10 @@ def _count_errors(items: Any, most: int, at: str) -> Iterator[str]:
 
 def _texts(node: Any) -> Iterator[str]:
     """Every `text` below `node` that is a string."""
-    if isinstance(node, list):
+    if is_list(node):
         for item in node:
             yield from _texts(item)
-    elif isinstance(node, dict):
+    elif is_object(node):
         for name, value in node.items():
             if name == "text" and isinstance(value, str):
                 yield value

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from audit_assets.config.json_values import is_object
 from tools.fakes.answering import Reply
 from tools.fakes.asked import Request
 from tools.fakes.reading import Effect
@@ -22,7 +23,7 @@ class FakeWebhook:
         if self.bad_token or (self.token is not None and request.bearer != self.token):
             return Reply(401, {"error": "unauthorized"})
         key = request.headers.get("idempotency-key")
-        if not key or not isinstance(request.body, dict):
+        if not key or not is_object(request.body):
             return Reply(400, {"error": "a JSON object and an Idempotency-Key are needed"})
         if any(effect["kind"] == "hook" and effect["key"] == key for effect in effects):
             return Reply(200, {"id": key, "known": True})
