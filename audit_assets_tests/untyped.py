@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-# pyarrow ships no types.
+# pyarrow ships no types, and tools/typings has those that the product uses.
 pa: Any = pyarrow
 pq: Any = pyarrow.parquet
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pytest
@@ -179,7 +179,7 @@ def models(shared_models: Models, request: pytest.FixtureRequest) -> Models:
     """The models over an empty raw table, in a fresh DuckDB file. A test module can name the `MARTS` that it reads, so
     that only these are built, with what they read."""
     shared_models.clear()
-    shared_models.marts = getattr(request.module, "MARTS", ())
+    shared_models.marts = getattr(cast("object", request.module), "MARTS", ())
     return shared_models
 
 
