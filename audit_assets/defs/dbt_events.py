@@ -75,7 +75,7 @@ def _invoke(
 
     with dbt_environment(environment):
         try:
-            outcome = dbtRunner(callbacks=[collect]).invoke(
+            outcome = dbtRunner(_parsed_project(settings), callbacks=[collect]).invoke(
                 [*command, *dbt_arguments(settings.dbt_target, settings.engine), *QUIET, "--no-write-json", *selection]
             )
         finally:
@@ -105,13 +105,31 @@ def read_manifest(settings: Settings) -> dict[str, Any]:
             return json.loads(path.read_bytes())
 
 
-def _parse(settings: Settings) -> None:
+_parsed: dict[tuple[str, ...], Any] = {}
+
+
+def _parsed_project(settings: Settings) -> Any:
+    """dbt's own manifest object, for its next command in this process, which would otherwise read or parse the project
+    again. Raises Failure.
+
+    It holds the names of tables, so there is one per database and schema. Commands may share it as no model is
+    ephemeral: dbt adds the SQL of ephemeral models to the object.
+    """
+    database = (settings.bigquery_project, settings.bigquery_dataset)
+    key = (_digest(), settings.engine, *(database if settings.engine == "bigquery" else (settings.duckdb_path.stem,)))
+    if key not in _parsed:
+        _parsed[key] = _parse(settings)
+    return _parsed[key]
+
+
+def _parse(settings: Settings) -> Any:
     from dbt.cli.main import dbtRunner
 
     with dbt_environment(profile_environment(settings)):
         outcome = dbtRunner().invoke(["parse", *dbt_arguments(settings.dbt_target, settings.engine), *QUIET])
     if not outcome.success:
         raise Failure(description=f"the dbt project does not parse: {outcome.exception}")
+    return outcome.result
 
 
 def _digest() -> str:

@@ -9,6 +9,7 @@ import pytest
 from dagster import AssetExecutionContext, DagsterEventType, DagsterInstance, Definitions
 from dagster_dbt import DbtCliResource, dbt_assets
 
+from audit_assets.defs.dbt_events import read_manifest
 from audit_assets.ingest.policy import Statuses
 from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from audit_assets_tests.environments import NOW, Home, resources
@@ -91,3 +92,10 @@ def test_the_events_of_a_build_equal_those_of_the_stock_resource(home: Home, mon
     failed = {event[2] for event in by_ours if event[0] == "check" and not event[3]}
     assert "unique_combination_of_columns_stg_ai_audit_logs_id" in failed
     assert {event[1].path[-1] for event in by_ours if event[0] == "asset"} == {key.path[-1] for key in models.keys}
+
+
+def test_no_model_is_ephemeral_so_that_commands_can_share_the_parsed_project(built_home: Home):
+    nodes = read_manifest(built_home.settings())["nodes"].values()
+    kinds = {node["config"]["materialized"] for node in nodes if node["resource_type"] == "model"}
+    assert "incremental" in kinds
+    assert "ephemeral" not in kinds
