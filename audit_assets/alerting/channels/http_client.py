@@ -20,12 +20,13 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from ssl import SSLContext
 from threading import Lock, Thread
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
 
 from audit_assets.alerting.delivery.outcome import Outcome, OutcomeKind
+from audit_assets.config.json_values import is_object
 from audit_assets.text.sanitize import escape
 
 # A longer Retry-After is cut to this: a page must not wait for an hour.
@@ -72,7 +73,7 @@ def json_object(text: str) -> dict[str, Any] | None:
         document = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return cast("dict[str, Any]", document) if isinstance(document, dict) else None
+    return document if is_object(document) else None
 
 
 def retry_after(header: str | None, now: datetime) -> timedelta | None:

@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 from pydantic import SecretStr
@@ -26,6 +26,7 @@ from audit_assets.alerting.channels.http_client import (
     one_line,
 )
 from audit_assets.alerting.delivery.outcome import Outcome
+from audit_assets.config.json_values import is_list, is_object
 
 # Cloud's search finds a new issue after seconds, sometimes minutes. Searching sooner would file it again.
 SEARCH_LAGS = timedelta(minutes=2)
@@ -162,7 +163,7 @@ def _missing_issue(outcome: Outcome) -> Outcome:
 def _is_about_the_project(document: Mapping[str, Any]) -> bool:
     """Whether the error names a field of the project's configuration: the project, an issue type, a required field."""
     errors = document.get("errors")
-    return isinstance(errors, dict) and bool(set(cast("dict[str, Any]", errors)) - _OUR_FIELDS)
+    return is_object(errors) and bool(set(errors) - _OUR_FIELDS)
 
 
 def _error_text(document: Mapping[str, Any] | None, text: str) -> str:
@@ -170,12 +171,11 @@ def _error_text(document: Mapping[str, Any] | None, text: str) -> str:
     if document is None:
         return text
     messages, errors = document.get("errorMessages"), document.get("errors")
-    parts = [str(message) for message in cast("list[Any]", messages)] if isinstance(messages, list) else []
-    if isinstance(errors, dict):
-        parts += [f"{name}: {error}" for name, error in cast("dict[str, Any]", errors).items()]
+    parts = [str(message) for message in messages] if is_list(messages) else []
+    if is_object(errors):
+        parts += [f"{name}: {error}" for name, error in errors.items()]
     return "; ".join(parts) or str(document.get("message") or text)
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
-    items = cast("list[Any]", value) if isinstance(value, list) else []
-    return [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
+    return [item for item in value if is_object(item)] if is_list(value) else []

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 from pydantic import SecretStr
@@ -22,6 +22,7 @@ from audit_assets.alerting.channels.http_client import (
     one_line,
 )
 from audit_assets.alerting.delivery.outcome import Outcome
+from audit_assets.config.json_values import is_list, is_object
 from audit_assets.settings import Settings
 from audit_assets.text.sanitize import escape
 
@@ -87,7 +88,7 @@ def _error_text(document: dict[str, Any] | None, text: str) -> str:
     if document is None:
         return text
     errors = document.get("errors")
-    listed = cast("list[Any]", errors) if isinstance(errors, list) else [errors]
+    listed = errors if is_list(errors) else [errors]
     return "; ".join(str(part) for part in (document.get("message") or document.get("status"), *listed) if part)
 
 
@@ -146,7 +147,7 @@ def _incidents(response: HttpResponse) -> list[Any] | None:
     """The incidents of a successful response; None for any other response."""
     document = json_object(response.text) if is_success(response.status) else None
     listed = (document or {}).get("incidents")
-    return cast("list[Any]", listed) if isinstance(listed, list) else None
+    return listed if is_list(listed) else None
 
 
 def _acknowledgements(incidents: Iterable[Any]) -> Iterable[Acknowledgement]:
@@ -162,7 +163,7 @@ def _acknowledgements(incidents: Iterable[Any]) -> Iterable[Acknowledgement]:
 
 def _name(acknowledger: Any) -> str:
     """The name of a person, or of a service that acknowledges automatically. A deleted one may have no name."""
-    name = cast("Mapping[str, Any]", acknowledger).get("summary") if isinstance(acknowledger, dict) else None
+    name = acknowledger.get("summary") if is_object(acknowledger) else None
     return escape(name) if isinstance(name, str) and name.strip() else _UNNAMED
 
 
@@ -179,5 +180,5 @@ def _failure(response: HttpResponse, token: str) -> Outcome:
 def _incidents_error_text(response: HttpResponse) -> str:
     """PagerDuty's error message (`{"error": {"message": …}}`), or the text if there is none."""
     error = (json_object(response.text) or {}).get("error")
-    message = cast("Mapping[str, Any]", error).get("message") if isinstance(error, dict) else error
+    message = error.get("message") if is_object(error) else error
     return message if isinstance(message, str) and message else response.text

@@ -7,7 +7,7 @@ https://docs.slack.dev/reference/methods/chat.postMessage, chat.update and conve
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 from pydantic import SecretStr
@@ -23,6 +23,7 @@ from audit_assets.alerting.channels.http_client import (
     one_line,
 )
 from audit_assets.alerting.delivery.outcome import Outcome, OutcomeKind
+from audit_assets.config.json_values import is_list, is_object
 from audit_assets.settings import Settings
 
 # A person has to fix the token, its scopes or the channel.
@@ -254,19 +255,18 @@ def _error_text(response: HttpResponse, document: dict[str, Any] | None) -> str:
     if not isinstance(error, str) or not error:
         return f"{response.status} {response.text}"
     metadata = (document or {}).get("response_metadata")
-    messages = cast("dict[str, Any]", metadata).get("messages") if isinstance(metadata, dict) else None
-    added = [str(message) for message in cast("list[Any]", messages)] if isinstance(messages, list) else []
+    messages = metadata.get("messages") if is_object(metadata) else None
+    added = [str(message) for message in messages] if is_list(messages) else []
     return f"{error}: {'; '.join(added)}" if added else error
 
 
 def _next_cursor(page: Mapping[str, Any]) -> str:
     metadata = page.get("response_metadata")
-    return str(cast("dict[str, Any]", metadata).get("next_cursor") or "") if isinstance(metadata, dict) else ""
+    return str(metadata.get("next_cursor") or "") if is_object(metadata) else ""
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
-    items = cast("list[Any]", value) if isinstance(value, list) else []
-    return [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
+    return [item for item in value if is_object(item)] if is_list(value) else []
 
 
 def _is_before(message: Mapping[str, Any], ts: str) -> bool:
@@ -278,13 +278,10 @@ def _is_before(message: Mapping[str, Any], ts: str) -> bool:
 
 def _delivery_id(message: Mapping[str, Any]) -> str | None:
     metadata = message.get("metadata")
-    if not isinstance(metadata, dict):
+    if not is_object(metadata) or metadata.get("event_type") != EVENT_TYPE:
         return None
-    known = cast("dict[str, Any]", metadata)
-    payload = known.get("event_payload")
-    if known.get("event_type") != EVENT_TYPE or not isinstance(payload, dict):
-        return None
-    return cast("dict[str, Any]", payload).get("delivery_id")
+    payload = metadata.get("event_payload")
+    return payload.get("delivery_id") if is_object(payload) else None
 
 
 def slack_client(settings: Settings) -> SlackClient | None:

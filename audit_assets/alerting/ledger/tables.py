@@ -329,13 +329,13 @@ def _serialize_transactions(engine: Engine) -> None:
     updates by four processes."""
 
     @event.listens_for(engine, "connect")
-    def _connected(connection: Any, _: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+    def _connected(connection: Any, _: Any) -> None:
         connection.isolation_level = None
         for pragma in (f"busy_timeout = {_BUSY_SECONDS * 1000}", "journal_mode = wal", "synchronous = full"):
             connection.execute(f"pragma {pragma}")
 
     @event.listens_for(engine, "begin")
-    def _begun(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]
+    def _begun(connection: Connection) -> None:
         connection.exec_driver_sql("begin immediate")
 
 
