@@ -4,7 +4,7 @@ import getpass
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
@@ -200,7 +200,8 @@ def _moment(text: str) -> datetime:
 
 def _display(value: object) -> object:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}={escape(str(item))}" for name, item in value.items()) or "all"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        items = cast("Mapping[str, object]", value).items()
+        return ", ".join(f"{name}={escape(str(item))}" for name, item in items) or "all"
     return f"{value:,.4g}" if isinstance(value, float) else value
 
 

@@ -1,8 +1,5 @@
 """Request guards of the dashboards: allowed hosts, valid callback requests, and security headers."""
 
-# pyright: reportUnknownMemberType=false
-# Dash has no complete type annotations.
-
 from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 from typing import Any, cast

@@ -1,16 +1,14 @@
 """The Vizro shell around the pages: header, tabs and themes, without the parts that the pages do not use, and the
 Plotly script: the partial bundle with the pages' charts if npm installed it, else the full one."""
 
-# pyright: basic, reportPrivateUsage=false, reportCallIssue=false, reportOptionalIterable=false
-# pyright: reportArgumentType=false
-# Vizro and Dash have no complete type annotations, and list their scripts only in private attributes.
+# pyright: reportPrivateUsage=false, reportCallIssue=false
+# Vizro and Dash list their scripts only in private attributes, and Vizro's models hide the defaults of their fields.
 
-# pyright: reportPrivateUsage=false
-# Dash lists its scripts only in a private attribute.
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dash
 import flask
@@ -60,7 +58,8 @@ def plotly_script(app: dash.Dash) -> None:
         return flask.Response(script, mimetype="application/javascript", headers=long)
 
     app.server.add_url_rule(path, "plotly", view)
-    dcc._js_dist[:] = [script for script in dcc._js_dist if script.get("namespace") != "plotly"]
+    scripts = cast("list[dict[str, Any]]", dcc._js_dist)
+    scripts[:] = [script for script in scripts if script.get("namespace") != "plotly"]
     # The page's script adds it later: it runs longer than all other scripts together, and text need not wait for it.
     app.index_string = app.index_string.replace(
         "{%metas%}", f"{{%metas%}}<link rel='preload' as='script' href='{path}' id='plotly-script'>", 1
@@ -74,7 +73,7 @@ class Shell(vm.Dashboard):
     _clock: Clock = PrivateAttr()
 
     def build(self) -> Any:
-        return html.Div(super().build().children)  # without the Mantine provider: a megabyte of script
+        return html.Div(cast("Any", super().build()).children)  # without the Mantine provider: a megabyte of script
 
     def _make_page_layout(self, page: vm.Page, **args: Any) -> Any:
         definition = self._renderer.definition.page(page.id)
@@ -139,5 +138,5 @@ def _without_polyfill() -> None:
         kind[:] = [path for path in kind if "polyfill" not in path]
 
 
-def _file_of(resource: dict[str, Any]) -> str:
+def _file_of(resource: Mapping[str, object]) -> str:
     return str(resource.get("relative_package_path", "")).rpartition("/")[2]
