@@ -350,7 +350,7 @@ def test_a_silence_that_is_lifted_releases_the_suppressed_messages(harness: Deli
 def test_a_silence_that_makes_no_sense_is_refused(sqlite_book: Book, change: dict[str, object], text: str):
     asked = Silence(0, "volume_spike", None, None, NOON, later(hours=1), "a move", "x")
     with pytest.raises(SilenceError, match=text), sqlite_book.ledger.transaction() as connection:
-        silences.silence(connection, replace(asked, **change), NOON)  # type: ignore[arg-type]
+        silences.silence(connection, replace(asked, **change), NOON)
 
 
 @pytest.mark.requirement("R39")

@@ -109,9 +109,9 @@ def test_gaps_are_days_and_hours_that_differ_and_a_finding(audit: Audit, home: H
     home.insert(9, at=hour)
     result = audit("gaps", "--days", str(DAYS), "--json")
     assert result.code == 1
-    (counts,) = result.figures["days"].values()  # type: ignore[attr-defined]
+    (counts,) = result.figures["days"].values()
     assert counts["source"] - counts["loaded"] == 9
-    assert [hour.replace(minute=0).isoformat()] == list(result.figures["hours"])  # type: ignore[call-overload]
+    assert [hour.replace(minute=0).isoformat()] == list(result.figures["hours"])
     table = audit("gaps", "--days", str(DAYS))
     assert (table.code, str(hour.date()) in table.out, "`audit build" in table.err) == (1, True, True)
 
@@ -169,7 +169,7 @@ def test_a_build_reports_its_run_and_its_checks(audit: Audit, home: Home):
     home.insert(8, at=NOW - timedelta(days=2))
     figures = audit("build", "--from", str(day), "--to", str(day), "--json").figures
     assert (figures["succeeded"], figures["failure"]) == (True, None)
-    assert set(figures["checks_failed"]) >= {  # type: ignore[call-overload]
+    assert set(figures["checks_failed"]) >= {
         "ai_audit_capability_grid:volume_spike",
         "ai_audit_capability_outcomes:error_surge",
     }

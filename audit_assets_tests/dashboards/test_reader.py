@@ -144,6 +144,6 @@ def test_user_input_is_passed_as_parameters_and_never_as_query_text():
     scope, _ = read_scope(filters, datetime(2026, 11, 2, 12, tzinfo=UTC))
     for _, tile in definition.tiles:
         for engine in ("duckdb", "bigquery"):
-            query = tile_query(tile, definition.source(tile.source), scope, engine=engine)  # type: ignore[arg-type]
+            query = tile_query(tile, definition.source(tile.source), scope, engine=engine)
             assert hostile not in query.sql
             assert set(query.parameters.values()) <= {(hostile,)}

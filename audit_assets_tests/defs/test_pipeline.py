@@ -65,7 +65,7 @@ def evaluate(instance: DagsterInstance, failing: set[str], *days: str) -> None:
 
         return checked
 
-    assert materialize([table, *(check(key.name) for key in KEYS)], instance=instance).success  # pyright: ignore[reportArgumentType]
+    assert materialize([table, *(check(key.name) for key in KEYS)], instance=instance).success
 
 
 def run(instance: DagsterInstance, fails_at: str | None, mode: str = "delta", retry_of: str | None = None) -> str:

@@ -166,7 +166,7 @@ def test_the_message_of_an_invalid_calendar_lists_one_error_per_line():
 def test_a_calendar_cannot_be_changed_after_loading():
     calendar = parse_calendar(PLAIN.encode())
     with pytest.raises(ValueError, match="frozen"):
-        calendar.timezone = "UTC"  # type: ignore[misc]
+        calendar.timezone = "UTC"
 
 
 @settings(deadline=None)

@@ -22,7 +22,7 @@ _numbers = count(1)
 
 
 @pytest.fixture(autouse=True)
-def _read_by_googles_analyzer(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+def _read_by_googles_analyzer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checks every statement of these tests with Google's analyzer."""
     asked = Jobs._query  # pyright: ignore[reportPrivateUsage] - what both kinds of query share
     script = Jobs.script
