@@ -34,7 +34,11 @@ def hold_run_lock(settings: Settings, run_id: str) -> None:
     path = _lock_file(settings, run_id)
     if path in _locks:
         return
-    _locks[path] = acquire_lock(path, {"run_id": run_id})
+    # It gets its name once it is locked: a sensor that sees it unlocked takes the run for dead.
+    unnamed = settings.dagster_home / f"alive-{run_id}"
+    _locks[path] = acquire_lock(unnamed, {"run_id": run_id})
+    path.parent.mkdir(exist_ok=True)
+    unnamed.rename(path)
 
 
 def has_lock(settings: Settings, record: RunRecord) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from audit_assets import named_lock
 from audit_assets.defs.liveness import STARTS_WITHIN, hold_run_lock, reap_dead_runs, sweep_locks
 from audit_assets.settings import Settings
 from audit_assets_tests.defs.recording import create_run_for_test
@@ -80,6 +81,21 @@ def test_a_run_in_the_queue_is_not_dead_however_long_it_waits(empty_home: Home, 
     run_id = create_run_for_test(instance, job_name="audit_sync", status=DagsterRunStatus.NOT_STARTED).run_id
     now = created_at(instance, run_id) + timedelta(days=1)
     assert living(instance, empty_home.settings(), now) == [run_id]
+
+
+def test_the_lock_of_a_run_is_never_seen_unlocked(empty_home: Home, monkeypatch: pytest.MonkeyPatch):
+    """A sensor that sees it unlocked takes the run for dead, and its look would make the run fail to lock it."""
+    path, lock = empty_home.settings().dagster_home / "alive" / "a run", named_lock.lock_descriptor
+    seen: list[bool] = []
+
+    def look_and_lock(descriptor: int, *, blocking: bool) -> bool:
+        seen.append(path.exists())
+        return lock(descriptor, blocking=blocking)
+
+    monkeypatch.setattr(named_lock, "lock_descriptor", look_and_lock)
+    hold_run_lock(empty_home.settings(), "a run")
+    assert seen == [False]
+    assert named_lock.is_locked(path)
 
 
 def test_locks_of_ended_runs_are_swept(empty_home: Home, instance: DagsterInstance):
