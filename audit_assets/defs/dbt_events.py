@@ -118,15 +118,15 @@ def _parsed_project(settings: Settings) -> Any:
     database = (settings.bigquery_project, settings.bigquery_dataset)
     key = (_digest(), settings.engine, *(database if settings.engine == "bigquery" else (settings.duckdb_path.stem,)))
     if key not in _parsed:
-        _parsed[key] = _parse(settings)
+        _parsed[key] = _parse(settings, "--no-write-json")  # others read manifest.json under the lock
     return _parsed[key]
 
 
-def _parse(settings: Settings) -> Any:
+def _parse(settings: Settings, *options: str) -> Any:
     from dbt.cli.main import dbtRunner
 
     with dbt_environment(profile_environment(settings)):
-        outcome = dbtRunner().invoke(["parse", *dbt_arguments(settings.dbt_target, settings.engine), *QUIET])
+        outcome = dbtRunner().invoke(["parse", *dbt_arguments(settings.dbt_target, settings.engine), *QUIET, *options])
     if not outcome.success:
         raise Failure(description=f"the dbt project does not parse: {outcome.exception}")
     return outcome.result

@@ -9,6 +9,7 @@ import pytest
 from dagster import AssetExecutionContext, DagsterEventType, DagsterInstance, Definitions
 from dagster_dbt import DbtCliResource, dbt_assets
 
+from audit_assets.defs import dbt_events
 from audit_assets.defs.dbt_events import read_manifest
 from audit_assets.ingest.policy import Statuses
 from audit_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
@@ -99,3 +100,13 @@ def test_no_model_is_ephemeral_so_that_commands_can_share_the_parsed_project(bui
     kinds = {node["config"]["materialized"] for node in nodes if node["resource_type"] == "model"}
     assert "incremental" in kinds
     assert "ephemeral" not in kinds
+
+
+def test_a_build_leaves_the_manifest_that_other_processes_read(home: Home, monkeypatch: pytest.MonkeyPatch):
+    """They read it under a lock, which a build does not hold."""
+    monkeypatch.setattr(dbt_events, "_parsed", {})
+    read_manifest(home.settings())
+    manifest = home.settings().dbt_target / "manifest.json"
+    written = manifest.stat().st_mtime_ns
+    assert home.build().succeeded
+    assert manifest.stat().st_mtime_ns == written
