@@ -10,6 +10,8 @@ export PYTHONWARNINGS := ignore::UserWarning:sqlglot.tokens
 export NO_MKDOCS_2_WARNING := 1
 STAMP := $(VENV)/.installed
 UV_VERSION := 0.13.9
+# The tests of a file share what is expensive to build; the suite sets the order of the files (conftest.py).
+TWO_PROCESSES := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test clocks check bench format lock emulator pictures docs clean
@@ -39,10 +41,10 @@ dev: $(STAMP) ## serve Dagster on the existing data
 	@$(BIN)/audit dev
 
 test: $(STAMP) ## run all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest $(TWO_PROCESSES)
 
 clocks: $(STAMP) ## run all tests under faked clocks: Sunday, Monday, midnight, summer time, 29 February (CLOCK=monday for one, ARGS=... for pytest)
-	@$(BIN)/python tools/suite_under_clock.py $(addprefix --clock ,$(CLOCK)) $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder)
+	@$(BIN)/python tools/suite_under_clock.py $(addprefix --clock ,$(CLOCK)) $(or $(ARGS),$(TWO_PROCESSES))
 
 check: $(STAMP) ## check formatting, linters, types, layers, rules, definitions, BigQuery SQL
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .

@@ -30,10 +30,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=_start_of_folder)
+    items.sort(key=_position)
 
 
-def _start_of_folder(item: pytest.Item) -> int:
+def _position(item: pytest.Item) -> int:
     return next((number for number, folder in enumerate(_FIRST) if folder in item.path.parts), len(_FIRST))
 
 

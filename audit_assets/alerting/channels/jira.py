@@ -26,7 +26,7 @@ from audit_assets.alerting.channels.http_client import (
     one_line,
 )
 from audit_assets.alerting.delivery.outcome import Outcome
-from audit_assets.config.json_values import is_list, is_object
+from audit_assets.config.json_values import is_list, is_object, objects_of
 
 # Cloud's search finds a new issue after seconds, sometimes minutes. Searching sooner would file it again.
 SEARCH_LAGS = timedelta(minutes=2)
@@ -90,7 +90,7 @@ class JiraClient:
         found = self._read(response)
         if isinstance(found, Outcome):
             return found
-        issues = _objects(found.get("issues"))
+        issues = objects_of(found.get("issues"))
         key = (issues[0].get("key") or issues[0].get("id")) if issues else None
         return Outcome("sent", "found", reference=str(key)) if key else None
 
@@ -100,7 +100,7 @@ class JiraClient:
         found = self._read(http_get(f"{self.base_url}{path}", self._headers, self.timeout))
         if isinstance(found, Outcome):
             return _missing_issue(found)
-        here = any(mark in str(one.get("body", "")) for one in _objects(found.get("comments")))
+        here = any(mark in str(one.get("body", "")) for one in objects_of(found.get("comments")))
         return Outcome("sent", "found", reference=key) if here else None
 
     def _write(self, path: str, document: Mapping[str, Any]) -> Outcome:
@@ -175,7 +175,3 @@ def _error_text(document: Mapping[str, Any] | None, text: str) -> str:
     if is_object(errors):
         parts += [f"{name}: {error}" for name, error in errors.items()]
     return "; ".join(parts) or str(document.get("message") or text)
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if is_object(item)] if is_list(value) else []

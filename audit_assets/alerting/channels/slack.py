@@ -23,7 +23,7 @@ from audit_assets.alerting.channels.http_client import (
     one_line,
 )
 from audit_assets.alerting.delivery.outcome import Outcome, OutcomeKind
-from audit_assets.config.json_values import is_list, is_object
+from audit_assets.config.json_values import is_list, is_object, objects_of
 from audit_assets.settings import Settings
 
 # A person has to fix the token, its scopes or the channel.
@@ -156,7 +156,7 @@ class SlackClient:
             page = self._read(method, query)
             if isinstance(page, Outcome):
                 return page
-            messages = _objects(page.get("messages"))
+            messages = objects_of(page.get("messages"))
             for message in messages:
                 if _delivery_id(message) == delivery_id:
                     return Outcome("sent", "found", reference=f"{channel}:{message.get('ts')}")
@@ -184,7 +184,7 @@ class SlackClient:
             page = self._read("conversations.list", query)
             if isinstance(page, Outcome):
                 return page
-            for channel in _objects(page.get("channels")):
+            for channel in objects_of(page.get("channels")):
                 if channel.get("name") == name.removeprefix("#") and isinstance(channel.get("id"), str):
                     return channel["id"]
             cursor = _next_cursor(page)
@@ -263,10 +263,6 @@ def _error_text(response: HttpResponse, document: dict[str, Any] | None) -> str:
 def _next_cursor(page: Mapping[str, Any]) -> str:
     metadata = page.get("response_metadata")
     return str(metadata.get("next_cursor") or "") if is_object(metadata) else ""
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if is_object(item)] if is_list(value) else []
 
 
 def _is_before(message: Mapping[str, Any], ts: str) -> bool:
